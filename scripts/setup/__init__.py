@@ -1,0 +1,1 @@
+"""`make setup`: from a bare machine to a built workspace. Standard library only, since nothing is installed yet."""
