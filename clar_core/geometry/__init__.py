@@ -1,0 +1,1 @@
+"""Rigid transforms, frames, cameras and point operations."""
