@@ -1,0 +1,1 @@
+"""Networks: the point encoder, the policy and the baselines."""

@@ -1,0 +1,79 @@
+"""PointNet (Qi et al., CVPR 2017) as a policy encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from clar_core.models.encoder import PointFeatures
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointNetConfig:
+    """Shape of the PointNet encoder.
+
+    Attributes:
+        feature_dim: width of the global feature.
+        input_transform: predict a 3x3 matrix (the paper's spatial transformer) and apply it to the cloud first.
+    """
+
+    feature_dim: int = 256
+    input_transform: bool = True
+
+    def __post_init__(self) -> None:
+        if self.feature_dim < 1:
+            raise ValueError(f"encoder.feature_dim: expected a positive width, got {self.feature_dim}")
+
+
+def _point_layer(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True))
+
+
+def _point_features(widths: tuple[int, ...]) -> nn.Sequential:
+    return nn.Sequential(*(_point_layer(a, b) for a, b in pairwise(widths)))
+
+
+class InputTransform(nn.Module):
+    """Predicts a 3x3 matrix from a cloud; the identity at initialisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = _point_features((3, 64, 128, 1024))
+        self.head = nn.Sequential(_point_layer(1024, 512), _point_layer(512, 256), nn.Linear(256, 9))
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            last.bias.copy_(torch.eye(3).flatten())
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Matrices (B, 3, 3) of clouds (B, N, 3)."""
+        batch, size, _ = points.shape
+        feature = self.points(points.flatten(0, 1)).view(batch, size, -1).amax(1)
+        return self.head(feature).view(batch, 3, 3)  # type: ignore[no-any-return]
+
+
+class PointNet(nn.Module):
+    """Shared point-wise MLP to 1024, maximum over points, 1024 -> 512 -> ``feature_dim``."""
+
+    def __init__(self, config: PointNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transform = InputTransform() if config.input_transform else None
+        self.points = _point_features((3, 64, 64, 64, 128, 1024))
+        self.head = nn.Sequential(_point_layer(1024, 512), nn.Linear(512, config.feature_dim))
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the global feature."""
+        return self.config.feature_dim
+
+    def forward(self, points: Tensor, *, fps_ordered: bool = True) -> PointFeatures:
+        """Features of clouds (B, N, 3) in network units. The tokens are the points' features (B, N, 1024)."""
+        batch, size, _ = points.shape
+        rows = points if self.transform is None else points @ self.transform(points)
+        tokens = self.points(rows.reshape(-1, 3)).view(batch, size, -1)
+        return PointFeatures(tokens, points, self.head(tokens.amax(1)))
