@@ -1,0 +1,147 @@
+"""Augmentation of one imitation sample: cloud, state and action move together, or the label would be a lie.
+
+The tasks are equivariant in the base frame: turn the table, the objects and the hand about a vertical axis, and the
+right action turns with them. Scaling has no such symmetry and is never done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clar_core.geometry.points import inside_box
+from clar_core.observation.spec import ObservationSpec
+
+Array = NDArray[np.float32]
+
+_DRAWS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How samples are varied. Zero switches a part off.
+
+    Attributes:
+        yaw_rad: largest rotation about the vertical axis through the centre of the crop box.
+        translation_xy_m: largest horizontal shift per axis.
+        translation_z_m: largest vertical shift.
+        reach_min_m, reach_max_m: box in the base frame that the moved TCP must lie in.
+        max_lost: largest fraction of the cloud that may leave the crop box.
+        jitter_m: standard deviation of the noise on each coordinate of each point.
+        dropout: largest fraction of points dropped; drawn uniformly from 0 to this.
+        state_noise: standard deviation of the noise on the normalised state.
+    """
+
+    yaw_rad: float = 0.5
+    translation_xy_m: float = 0.08
+    translation_z_m: float = 0.01
+    reach_min_m: tuple[float, float, float] = (0.28, -0.40, 0.0)
+    reach_max_m: tuple[float, float, float] = (0.75, 0.40, 0.65)
+    max_lost: float = 0.05
+    jitter_m: float = 0.001
+    dropout: float = 0.2
+    state_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("yaw_rad", "translation_xy_m", "translation_z_m", "jitter_m", "state_noise"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"augmentation.{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("dropout", "max_lost"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"augmentation.{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
+        if not all(a < b for a, b in zip(self.reach_min_m, self.reach_max_m, strict=True)):
+            raise ValueError(
+                f"augmentation.reach_min_m: expected below reach_max_m, got {self.reach_min_m}, {self.reach_max_m}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class PlanarMotion:
+    """A rotation about the vertical axis through ``pivot_m``, then a translation; the part of SE(3) that keeps "up"."""
+
+    yaw_rad: float
+    translation_m: Array
+    pivot_m: Array
+
+    @property
+    def rotation(self) -> Array:
+        """(3, 3) float32."""
+        c, s = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
+        return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], dtype=np.float32)
+
+    def move_points(self, points: Array) -> Array:
+        """Points (..., 3) in metres."""
+        return np.asarray((points - self.pivot_m) @ self.rotation.T + (self.pivot_m + self.translation_m))
+
+    def move_state(self, state: Array) -> Array:
+        """Proprioception (10,): the position moves, the rotation columns turn, the gripper stays."""
+        columns = state[3:9].reshape(2, 3) @ self.rotation.T
+        return np.concatenate([self.move_points(state[:3]), columns.reshape(6), state[9:]])
+
+    def move_action(self, action: Array) -> Array:
+        """Action (7,): both vectors turn, for R exp(w) R^T = exp(R w); the gripper stays."""
+        vectors = action[:6].reshape(2, 3) @ self.rotation.T
+        return np.concatenate([vectors.reshape(6), action[6:]])
+
+
+def draw_motion(
+    rng: np.random.Generator,
+    state: Array,
+    action: Array,
+    spec: ObservationSpec,
+    config: AugmentationConfig,
+    cloud: Array | None = None,
+) -> PlanarMotion:
+    """A random motion that keeps the TCP, before and after the action, in reach and the cloud in the crop box.
+
+    Every refused draw shrinks the range of the next; the last one is no motion at all.
+    """
+    low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
+    xy, z = config.translation_xy_m, config.translation_z_m
+    for attempt in range(_DRAWS):
+        shrink = 1.0 - attempt / _DRAWS
+        numbers = rng.uniform(-1.0, 1.0, 4) * shrink
+        shift = (numbers[1:] * (xy, xy, z)).astype(np.float32)
+        motion = PlanarMotion(float(numbers[0] * config.yaw_rad), shift, spec.centre_m)
+        ends = motion.move_points(np.stack([state[:3], state[:3] + action[:3]]))
+        if not ((ends >= low) & (ends <= high)).all():
+            continue
+        if cloud is not None:
+            kept = inside_box(motion.move_points(cloud), spec.crop_min_m, spec.crop_max_m).mean()
+            if kept < 1.0 - config.max_lost:
+                continue
+        return motion
+    return PlanarMotion(0.0, np.zeros(3, dtype=np.float32), spec.centre_m)
+
+
+def augment(
+    rng: np.random.Generator,
+    cloud: Array,
+    state: Array,
+    action: Array,
+    spec: ObservationSpec,
+    config: AugmentationConfig,
+) -> Mapping[str, Array]:
+    """A varied copy of a sample in physical units: ``{"cloud": (m, 3), "state": (10,), "action": (7,)}``.
+
+    Points are dropped and shaken, then cloud, state and action are moved together, then the cloud is cropped again.
+    Never leaves fewer than ``spec.min_cloud_points`` of a cloud that had them.
+    """
+    keep = max(round(len(cloud) * (1.0 - rng.uniform(0.0, config.dropout))), min(spec.min_cloud_points, len(cloud)))
+    if keep < len(cloud):
+        cloud = cloud[rng.permutation(len(cloud))[:keep]]
+    if config.jitter_m > 0:
+        cloud = cloud + rng.standard_normal(cloud.shape, dtype=np.float32) * np.float32(config.jitter_m)
+    motion = draw_motion(rng, state, action, spec, config, cloud)
+    moved = motion.move_points(cloud)
+    inside = moved[inside_box(moved, spec.crop_min_m, spec.crop_max_m)]
+    if len(inside) >= spec.min_cloud_points:
+        moved = inside
+    return {
+        "cloud": np.ascontiguousarray(moved, dtype=np.float32),
+        "state": motion.move_state(state),
+        "action": motion.move_action(action),
+    }

@@ -1,0 +1,105 @@
+"""Clouds of a bag: its depth images through the one observation path, placed by its own transforms.
+
+This is the offline counterpart of the live cloud node. For the same images, intrinsics and transforms, both give the
+same points, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clar_core.data.bags import BagReader
+from clar_core.data.messages import MessageError, depth_image, intrinsics_of, stamp_ns, transform_of
+from clar_core.geometry.camera import Intrinsics
+from clar_core.geometry.frames import FrameError, FrameTree
+from clar_core.geometry.poses import Array, matrix_to_quaternion, pose_from_quaternion
+from clar_core.observation.builder import TooFewPointsError, build_cloud
+from clar_core.observation.spec import ObservationSpec
+
+# Offline nothing expires: all transforms of a bag are read before its images.
+_WHOLE_BAG_NS = 2**62
+
+
+@dataclass(frozen=True)
+class DepthTopics:
+    """Where a bag holds native depth, its intrinsics and the transforms. The defaults are realsense-ros's names."""
+
+    image: str = "/camera/camera/depth/image_rect_raw"
+    info: str = "/camera/camera/depth/camera_info"
+    tf: str = "/tf"
+    tf_static: str = "/tf_static"
+
+
+@dataclass(frozen=True)
+class BagCloud:
+    """The cloud (n, 3) float32 of one depth image, metres in the spec's base frame, and its capture stamp."""
+
+    stamp_ns: int
+    points: NDArray[np.float32]
+
+
+def read_clouds(
+    bag: BagReader,
+    spec: ObservationSpec,
+    topics: DepthTopics = DepthTopics(),  # frozen
+    *,
+    depth_scale_m: float = 0.001,
+    skipped: Counter[str] | None = None,
+) -> Iterator[BagCloud]:
+    """The clouds of a bag's depth images in order.
+
+    Args:
+        bag: an open bag.
+        spec: what a cloud is.
+        topics: names in this bag.
+        depth_scale_m: metres per unit of depth.
+        skipped: counts, by reason, the images that gave no cloud: those that the live node would have held back, too.
+
+    Raises:
+        BagError: the bag lacks the depth image or its intrinsics, or is damaged.
+    """
+    counted = Counter[str]() if skipped is None else skipped
+    frames = read_frames(bag, topics)
+    intrinsics: Intrinsics | None = None
+    for message in bag.messages([topics.image, topics.info]):
+        try:
+            if message.topic == topics.info:
+                intrinsics = intrinsics_of(message.message)
+                continue
+            if intrinsics is None:
+                counted["no camera_info before the image"] += 1
+                continue
+            header = message.message.header
+            stamp = stamp_ns(header.stamp)
+            pose = _as_carried_by_a_message(frames.lookup(spec.base_frame, header.frame_id, stamp))
+            depth = depth_image(message.message)
+            yield BagCloud(stamp, build_cloud(depth, intrinsics, pose, spec, depth_scale_m=depth_scale_m))
+        except TooFewPointsError:
+            counted["fewer points in the crop box than the spec asks for"] += 1
+        except FrameError:
+            counted[f"no transform {spec.base_frame} <- camera at the capture stamp"] += 1
+        except MessageError as error:
+            counted[f"{message.topic}: {error}"] += 1
+
+
+def read_frames(bag: BagReader, topics: DepthTopics = DepthTopics()) -> FrameTree:  # frozen
+    """All transforms of a bag as one tree. Raises BagError for a damaged bag, MessageError for an impossible one."""
+    frames = FrameTree(_WHOLE_BAG_NS)
+    for message in bag.messages([name for name in (topics.tf_static, topics.tf) if name in bag.topics]):
+        for transform in message.message.transforms:
+            parent, child, pose = transform.header.frame_id, transform.child_frame_id, transform_of(transform.transform)
+            if message.topic == topics.tf_static:
+                frames.set_static(parent, child, pose)
+            else:
+                frames.set_timed(parent, child, pose, stamp_ns(transform.header.stamp))
+    return frames
+
+
+def _as_carried_by_a_message(T: Array) -> Array:
+    """The pose after a trip through a quaternion, which tf2 returns: without it the last bits would differ."""
+    return pose_from_quaternion(T[:3, 3], matrix_to_quaternion(T[:3, :3]))

@@ -1,0 +1,76 @@
+"""One demonstration in memory: what every recorder, converter and simulator produces and the store keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+STATE_DIM = 10
+ACTION_DIM = 7
+
+
+class EpisodeError(ValueError):
+    """An episode is not well formed. The message names the step and the field."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One 10 Hz tick: the observation, and the action that was labelled for it.
+
+    Attributes:
+        cloud: (n, 3) float32, metres in the base frame, cropped, not sampled.
+        state: (10,) float32 proprioception, see ``observation.builder.proprioception``.
+        action: (7,) float32, see ``control.action.Action``.
+    """
+
+    cloud: Array
+    state: Array
+    action: Array
+
+    def __post_init__(self) -> None:
+        for name, size in (("state", STATE_DIM), ("action", ACTION_DIM)):
+            value = np.asarray(getattr(self, name), dtype=np.float32)
+            if value.shape != (size,):
+                raise EpisodeError(f"{name}: expected shape ({size},), got {value.shape}")
+            object.__setattr__(self, name, value)
+        cloud = np.asarray(self.cloud, dtype=np.float32)
+        if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) == 0:
+            raise EpisodeError(f"cloud: expected shape (n, 3) with n > 0, got {cloud.shape}")
+        object.__setattr__(self, "cloud", cloud)
+        for name in ("cloud", "state", "action"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise EpisodeError(f"{name}: expected finite numbers, found NaN or Inf")
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """A sequence of steps of one task.
+
+    Attributes:
+        task: name of the task, as in ``simulation.tasks``.
+        instruction: the sentence that the robot was given.
+        steps: at least one.
+        success: the outcome, as the task's predicate or the operator judged it.
+        info: what else is known, JSON values only (seed, source, operator, calibration hash).
+    """
+
+    task: str
+    instruction: str
+    steps: Sequence[Step]
+    success: bool = True
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.task:
+            raise EpisodeError("task: expected a name, got an empty string")
+        if not self.steps:
+            raise EpisodeError(f"steps: expected at least one step in an episode of task {self.task!r}, got none")
+
+    def __len__(self) -> int:
+        return len(self.steps)

@@ -1,0 +1,61 @@
+"""ROS messages, read from bags, as arrays and geometry. Works on any object with ROS's field names."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clar_core.geometry.camera import Intrinsics
+from clar_core.geometry.poses import Array, pose_from_quaternion
+
+DEPTH_ENCODINGS = ("16UC1", "mono16")
+
+
+class MessageError(ValueError):
+    """A message does not hold what its type promises; the text names the field."""
+
+
+def stamp_ns(stamp: Any) -> int:
+    """Nanoseconds since the epoch of a ``builtin_interfaces/Time``."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def depth_image(image: Any) -> NDArray[np.uint16]:
+    """Depth (height, width) uint16 in raw units of a ``sensor_msgs/Image``, a view of its bytes where possible.
+
+    Raises:
+        MessageError: another encoding than 16UC1 or mono16, or fewer bytes than height and step say.
+    """
+    if image.encoding not in DEPTH_ENCODINGS:
+        raise MessageError(
+            f"Image.encoding: expected {' or '.join(DEPTH_ENCODINGS)} (depth in raw units), got {image.encoding!r}"
+        )
+    rows, step, width = int(image.height), int(image.step), int(image.width)
+    if rows < 1 or width < 1 or step < 2 * width or len(image.data) < rows * step:
+        raise MessageError(
+            f"Image.data: expected {rows} rows of at least {2 * width} bytes, "
+            f"got step {step} and {len(image.data)} bytes"
+        )
+    data = np.frombuffer(image.data, dtype=np.uint8, count=rows * step).reshape(rows, step)
+    pixels = data[:, : 2 * width].view(np.uint16)
+    return pixels if bool(image.is_bigendian) == (sys.byteorder == "big") else pixels.byteswap()
+
+
+def intrinsics_of(info: Any) -> Intrinsics:
+    """Intrinsics of a ``sensor_msgs/CameraInfo``. Raises MessageError for ones that cannot be a camera's."""
+    try:
+        return Intrinsics.from_camera_info(int(info.width), int(info.height), info.distortion_model, info.d, info.k)
+    except ValueError as error:
+        raise MessageError(f"CameraInfo: {error}") from error
+
+
+def transform_of(transform: Any) -> Array:
+    """(4, 4) of a ``geometry_msgs/Transform``. Raises MessageError for a quaternion that is none."""
+    t, q = transform.translation, transform.rotation
+    try:
+        return pose_from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+    except ValueError as error:
+        raise MessageError(f"Transform.rotation: {error}") from error

@@ -1,0 +1,269 @@
+"""Demonstrations on disk: one zarr v3 group that grows by whole episodes.
+
+    point_cloud          (T, P, 3) float16  metres in the base frame, rows in farthest-point order; short clouds repeat
+    point_count          (T,) int32         rows of the cloud that are not repetitions
+    state                (T, 10) float32    proprioception
+    action               (T, 7) float32     the label
+    text                 (E, 512) uint8     instruction, UTF-8, zero padded
+    meta/episode_ends    (E,) int64         index after the last step of each episode
+    meta/episode_info    (E, 1024) uint8    JSON: task, success and what else is known, zero padded
+
+``point_cloud``, ``state``, ``action`` and ``meta/episode_ends`` are what readers of diffusion-policy datasets expect.
+The array ``meta/episode_ends`` is written last, so it is the commit: steps beyond its last value belong to an episode
+whose writer was interrupted, and the next writer overwrites them. float16 metres resolve 0.5 mm at 1 m, below the
+noise of a depth camera.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from clar_core.data.episode import ACTION_DIM, STATE_DIM, Episode
+from clar_core.geometry.points import farthest_point_sampling
+from clar_core.observation.spec import ObservationSpec
+
+FORMAT = "clar-store/1"
+_TEXT_BYTES = 512
+_INFO_BYTES = 1024
+_STEPS_PER_CHUNK = 100
+_CLOUD_STEPS_PER_CHUNK = 20
+_ARRAYS = {
+    "point_cloud": "float16",
+    "point_count": "int32",
+    "state": "float32",
+    "action": "float32",
+    "text": "uint8",
+    "meta/episode_ends": "int64",
+    "meta/episode_info": "uint8",
+}
+
+
+class StoreError(ValueError):
+    """A store cannot be read or written. The message names the directory and the field, and what to do."""
+
+
+@dataclass(frozen=True)
+class EpisodeInfo:
+    """What a store knows of one episode besides its steps; ``start`` and ``end`` index the arrays."""
+
+    start: int
+    end: int
+    task: str
+    instruction: str
+    success: bool
+    info: dict[str, Any]
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+class StoreWriter:
+    """Appends episodes to a store, creating it if it is not there.
+
+    Args:
+        directory: the store.
+        spec: how the clouds were observed; an existing store must have been written with the same one.
+        points_per_cloud: clouds are thinned to this many points, by farthest-point sampling.
+
+    Raises:
+        StoreError: the directory is no store, or was written with another spec or cloud size.
+    """
+
+    def __init__(self, directory: Path | str, spec: ObservationSpec, *, points_per_cloud: int = 2048) -> None:
+        self.directory = Path(directory)
+        if points_per_cloud < spec.network_points:
+            raise StoreError(
+                f"points_per_cloud: expected at least network_points {spec.network_points}, got {points_per_cloud}"
+            )
+        if (self.directory / "zarr.json").exists():
+            store = Store(self.directory)
+            if lines := spec.differences(store.spec):
+                raise StoreError(
+                    f"{self.directory}: written with another observation spec ({'; '.join(lines)}); "
+                    "choose another directory or the store's own spec"
+                )
+            self._points = store.points_per_cloud
+            if self._points != points_per_cloud:
+                raise StoreError(
+                    f"{self.directory}: points_per_cloud is {self._points} in this store, asked for {points_per_cloud}"
+                )
+            self._group = zarr.open_group(self.directory, mode="r+")
+            self._steps, self._episodes = store.steps, len(store.episodes)
+            return
+        if self.directory.exists() and any(self.directory.iterdir()):
+            raise StoreError(f"{self.directory}: not empty and not a store; choose another directory")
+        self._points = points_per_cloud
+        self._steps = self._episodes = 0
+        self._group = self._create(spec)
+
+    @property
+    def steps(self) -> int:
+        """Steps committed so far."""
+        return self._steps
+
+    @property
+    def episodes(self) -> int:
+        """Episodes committed so far."""
+        return self._episodes
+
+    def append(self, episode: Episode) -> None:
+        """Write one episode and commit it. After a crash the store holds it whole or not at all."""
+        length = len(episode)
+        sampled = [_thin(step.cloud, self._points) for step in episode.steps]
+        clouds = np.stack([np.resize(cloud, (self._points, 3)) for cloud in sampled])
+        start, end = self._steps, self._steps + length
+        self._put("point_cloud", start, clouds.astype(np.float16))
+        self._put("point_count", start, np.array([len(cloud) for cloud in sampled], dtype=np.int32))
+        self._put("state", start, np.stack([step.state for step in episode.steps]))
+        self._put("action", start, np.stack([step.action for step in episode.steps]))
+        info = {"task": episode.task, "success": bool(episode.success), **episode.info}
+        row = self._episodes
+        self._put("text", row, _padded(episode.instruction, _TEXT_BYTES, "instruction")[None])
+        self._put("meta/episode_info", row, _padded(json.dumps(info), _INFO_BYTES, "info")[None])
+        self._put("meta/episode_ends", row, np.array([end], dtype=np.int64))
+        self._steps, self._episodes = end, row + 1
+
+    def _put(self, name: str, start: int, values: NDArray[Any]) -> None:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        end = start + len(values)
+        if array.shape[0] != end:
+            array.resize((end, *array.shape[1:]))
+        array[start:end] = values
+
+    def _create(self, spec: ObservationSpec) -> zarr.Group:
+        shapes: dict[str, tuple[int, ...]] = {
+            "point_cloud": (self._points, 3),
+            "point_count": (),
+            "state": (STATE_DIM,),
+            "action": (ACTION_DIM,),
+            "text": (_TEXT_BYTES,),
+            "meta/episode_ends": (),
+            "meta/episode_info": (_INFO_BYTES,),
+        }
+        group = zarr.open_group(self.directory, mode="w-")
+        for name, row in shapes.items():
+            rows = _CLOUD_STEPS_PER_CHUNK if name == "point_cloud" else _STEPS_PER_CHUNK
+            group.create_array(
+                name, shape=(0, *row), chunks=(rows, *row), dtype=_ARRAYS[name], compressors=ZstdCodec(level=3)
+            )
+        # Last, so that a half-made store is recognised as none.
+        group.attrs.put({"format": FORMAT, "observation": spec.to_dict(), "points_per_cloud": self._points})
+        return group
+
+
+class Store:
+    """A store opened for reading.
+
+    Attributes:
+        spec: how its clouds were observed.
+        points_per_cloud: rows of ``point_cloud``.
+        episodes: one ``EpisodeInfo`` per committed episode.
+
+    Raises:
+        StoreError: the directory is no store, or one of its fields is missing or malformed.
+    """
+
+    def __init__(self, directory: Path | str) -> None:
+        self.directory = Path(directory)
+        if not (self.directory / "zarr.json").exists():
+            raise StoreError(f"{self.directory}: no store here (zarr.json is missing); `clar data collect` makes one")
+        try:
+            self._group = zarr.open_group(self.directory, mode="r")
+        except Exception as error:
+            raise StoreError(f"{self.directory}: zarr.json cannot be read: {error}; restore it") from error
+        attributes = dict(self._group.attrs)
+        if attributes.get("format") != FORMAT:
+            raise StoreError(
+                f"{self.directory}: format: expected {FORMAT!r}, found {attributes.get('format')!r}; "
+                "the store is unfinished or of another version: collect again into an empty directory"
+            )
+        self.points_per_cloud = int(str(attributes["points_per_cloud"]))
+        observation = attributes["observation"]
+        try:
+            self.spec = ObservationSpec.from_dict(observation)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise StoreError(f"{self.directory}: {error}") from error
+        for name, dtype in _ARRAYS.items():
+            if name not in self._group:
+                raise StoreError(f"{self.directory}: array {name!r} is missing; restore it or collect again")
+            if (found := self._array(name).dtype) != np.dtype(dtype):
+                raise StoreError(f"{self.directory}: array {name!r}: expected {dtype}, found {found}")
+        self.episodes = self._read_episodes()
+
+    @property
+    def steps(self) -> int:
+        """Committed steps."""
+        return self.episodes[-1].end if self.episodes else 0
+
+    def read(self, name: str) -> NDArray[Any]:
+        """One of the arrays over all committed steps: point_cloud, point_count, state or action."""
+        array = self._array(name)
+        if array.shape[0] < self.steps:
+            raise StoreError(
+                f"{self.directory}: array {name!r}: expected {self.steps} steps, found {array.shape[0]}; "
+                "the store was damaged after writing: restore it or collect again"
+            )
+        return np.asarray(array[: self.steps])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what identifies the data: spec, episode table, states and actions."""
+        digest = hashlib.sha256(json.dumps(self.spec.to_dict(), sort_keys=True).encode())
+        table = [(e.start, e.end, e.task, e.instruction, e.success, e.info) for e in self.episodes]
+        digest.update(json.dumps(table, sort_keys=True).encode())
+        digest.update(self.read("state").tobytes())
+        digest.update(self.read("action").tobytes())
+        return digest.hexdigest()
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def _read_episodes(self) -> list[EpisodeInfo]:
+        ends = np.asarray(self._array("meta/episode_ends")[:])
+        # A writer killed between growing this array and filling it leaves a zero at its end.
+        ends = ends[: len(np.trim_zeros(ends, "b"))]
+        if len(ends) and not (np.diff(ends, prepend=0) > 0).all():
+            raise StoreError(f"{self.directory}: meta/episode_ends: expected growing numbers, found {ends[:20]}")
+        texts = np.asarray(self._array("text")[: len(ends)])
+        infos = np.asarray(self._array("meta/episode_info")[: len(ends)])
+        episodes = []
+        start = 0
+        for i, end in enumerate(ends.tolist()):
+            try:
+                instruction = _unpadded(texts[i])
+                info = json.loads(_unpadded(infos[i]))
+                task, success = str(info.pop("task")), bool(info.pop("success"))
+            except (ValueError, KeyError, IndexError) as error:
+                raise StoreError(f"{self.directory}: meta/episode_info {i} cannot be read: {error}") from error
+            episodes.append(EpisodeInfo(start, end, task, instruction, success, info))
+            start = end
+        return episodes
+
+
+def _thin(cloud: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The cloud in farthest-point order, at most ``count`` points."""
+    return cloud[farthest_point_sampling(cloud, min(count, len(cloud)))]
+
+
+def _padded(text: str, size: int, field: str) -> NDArray[np.uint8]:
+    encoded = text.encode()
+    if len(encoded) > size:
+        raise StoreError(f"episode {field}: expected at most {size} bytes of UTF-8, got {len(encoded)}")
+    row = np.zeros(size, dtype=np.uint8)
+    row[: len(encoded)] = np.frombuffer(encoded, dtype=np.uint8)
+    return row
+
+
+def _unpadded(row: NDArray[np.uint8]) -> str:
+    return bytes(row[: len(np.trim_zeros(row, "b"))]).decode()

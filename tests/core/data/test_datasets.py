@@ -1,0 +1,97 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clar_core.data.augmentation import AugmentationConfig
+from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, StepSampler, collate, fit_normalizer
+from clar_core.data.store import StoreError
+from clar_core.observation.builder import build_network_points
+from tests.core.data.demonstrations import SPEC, write_store
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Demonstrations:
+    return Demonstrations.load([write_store(tmp_path / "a"), write_store(tmp_path / "b", range(6, 8), task="lift")])
+
+
+def test_stores_are_joined_in_order(data: Demonstrations) -> None:
+    assert [e.info["seed"] for e in data.episodes] == list(range(8))
+    assert data.episodes[6].start == 72
+    assert len(data.states) == 96
+    assert data.tasks() == ("lift", "reach")
+    assert len(data.fingerprints) == 2
+
+
+def test_failures_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    good, bad = write_store(tmp_path / "a", range(1)), write_store(tmp_path / "b", range(2), success=False)
+    assert len(Demonstrations.load([good, bad]).episodes) == 1
+    assert len(Demonstrations.load([good, bad], require_success=False).episodes) == 3
+    with pytest.raises(StoreError, match=r"no successful episode"):
+        Demonstrations.load([bad])
+
+
+def test_stores_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    one = write_store(tmp_path / "a", range(1))
+    other = write_store(tmp_path / "b", range(1), spec=replace(SPEC, depth_max_m=1.5))
+    with pytest.raises(StoreError, match=r"observed otherwise .* depth_max_m: 2.0, 1.5"):
+        Demonstrations.load([one, other])
+
+
+def test_the_split_is_by_episode_and_repeatable(data: Demonstrations) -> None:
+    training, validation = data.split(0.25, seed=0)
+    assert len(validation) == 2
+    assert sorted(training + validation) == list(range(8))
+    assert data.split(0.25, seed=0) == (training, validation)
+    assert data.split(0.0, seed=0)[1] == ()
+    assert len(data.split(0.01, seed=0)[1]) == 1
+
+
+def test_validation_samples_are_what_the_runtime_would_see(data: Demonstrations) -> None:
+    normalizer = fit_normalizer(data, range(8), None, 0)
+    points, state, action, task, at_switch = ImitationDataset(data, range(8), normalizer, None)[SampleKey(0, 0, 3)]
+    np.testing.assert_array_equal(points, build_network_points(data.clouds[3].astype(np.float32), SPEC))
+    np.testing.assert_array_equal(state, normalizer.normalise_state(data.states[3]))
+    np.testing.assert_array_equal(action, normalizer.normalise_action(data.actions[3]))
+    assert task == 1
+    assert isinstance(at_switch, bool)
+
+
+def test_a_sample_depends_on_seed_step_and_row_alone(data: Demonstrations) -> None:
+    dataset = ImitationDataset(data, range(8), fit_normalizer(data, range(8), None, 0), AugmentationConfig())
+    first = dataset[SampleKey(0, 5, 3)]
+    dataset[SampleKey(0, 6, 3)]
+    np.testing.assert_array_equal(first[0], dataset[SampleKey(0, 5, 3)][0])
+    for other in (SampleKey(1, 5, 3), SampleKey(0, 6, 3)):
+        assert not np.array_equal(first[0], dataset[other][0])
+
+
+def test_batches_stack(data: Demonstrations) -> None:
+    dataset = ImitationDataset(data, range(8), fit_normalizer(data, range(8), None, 0), AugmentationConfig())
+    batch = collate([dataset[SampleKey(0, 0, row)] for row in range(4)])
+    assert [tuple(part.shape) for part in batch] == [(4, 32, 3), (4, 10), (4, 7), (4,), (4,)]
+
+
+def test_gripper_switches_are_marked_three_ticks_around(data: Demonstrations) -> None:
+    dataset = ImitationDataset(data, [0], fit_normalizer(data, range(8), None, 0), None)
+    gripper = data.actions[:12, 6]
+    switch = int(np.flatnonzero(np.diff(gripper))[0]) + 1
+    marked = [row for row in range(12) if dataset[SampleKey(0, 0, row)][4]]
+    assert marked == [row for row in range(12) if switch - 3 <= row <= switch + 3]
+
+
+def test_an_epoch_draws_every_sample_at_most_once() -> None:
+    keys = [key.row for batch in StepSampler(10, 3, seed=0, start=0, stop=3) for key in batch]
+    assert len(keys) == len(set(keys)) == 9
+
+
+def test_sampling_can_start_at_any_step() -> None:
+    whole = list(StepSampler(10, 3, seed=0, start=0, stop=8))
+    assert list(StepSampler(10, 3, seed=0, start=5, stop=8)) == whole[5:]
+
+
+def test_statistics_cover_the_augmented_positions(data: Demonstrations) -> None:
+    plain = fit_normalizer(data, range(8), None, 0)
+    moved = fit_normalizer(data, range(8), AugmentationConfig(), 0)
+    assert (moved.state_std[:2] > plain.state_std[:2]).all()
