@@ -1,0 +1,164 @@
+"""A checkpoint that acts: one observation in, one action out, every stage timed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clar_core.control.action import Action
+from clar_core.observation.builder import build_network_points
+from clar_core.observation.spec import ObservationSpec
+from clar_core.training.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+
+Array = NDArray[np.float32]
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+_WARM_UP_CALLS = 3
+
+
+class PolicyOutputError(RuntimeError):
+    """The network's output is not finite. The action must be dropped whole."""
+
+
+class InstructionError(ValueError):
+    """The instruction is missing, or not one that the policy was trained with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """An action, and the time that each stage took: "fps", "encode" and "postprocess", in milliseconds."""
+
+    action: Action
+    stages_ms: dict[str, float]
+
+
+class PolicyRuntime:
+    """Runs the policy of a checkpoint.
+
+    Args:
+        checkpoint: the policy.
+        device: ``auto`` takes a GPU where there is one.
+        dtype: of the network's arithmetic; ``auto`` measures float32 and bfloat16 at start-up and takes the faster.
+        threads: of the CPU, for the whole process; 0 leaves PyTorch's choice. One or two are enough for one cloud.
+
+    Raises:
+        ValueError: a GPU is asked for and there is none.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        dtype: Dtype = "auto",
+        threads: int = 0,
+    ) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device: cuda was asked for and PyTorch sees no GPU; use device auto or cpu")
+        if threads:
+            torch.set_num_threads(threads)
+        self.spec: ObservationSpec = checkpoint.spec
+        self.provenance: dict[str, Any] = checkpoint.provenance
+        self.instructions: tuple[str, ...] = checkpoint.instructions
+        self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+        self._normalizer = checkpoint.normalizer
+        self._policy = checkpoint.policy.to(self.device).eval()
+        features = checkpoint.instruction_features
+        self._language = None if features is None else features.to(self.device)
+        self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path | str,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        dtype: Dtype = "auto",
+        threads: int = 0,
+    ) -> PolicyRuntime:
+        """The runtime of a checkpoint directory. Raises CheckpointError where ``load_checkpoint`` does."""
+        return cls(load_checkpoint(directory), device=device, dtype=dtype, threads=threads)
+
+    def warm_up(self) -> None:
+        """Run the whole path a few times on made-up input, so that the first real tick is not the slow one."""
+        low, high = np.asarray(self.spec.crop_min_m), np.asarray(self.spec.crop_max_m)
+        rng = np.random.default_rng(0)
+        cloud = rng.uniform(low, high, (self.spec.max_cloud_points, 3)).astype(np.float32)
+        state = self._normalizer.state_mean
+        instruction = self.instructions[0] if self._language is not None else None
+        for _ in range(_WARM_UP_CALLS):
+            self.act(cloud, state, instruction)
+
+    def check_instruction(self, instruction: str | None) -> None:
+        """Raise InstructionError where ``act`` would, before anything moves."""
+        self._feature(instruction)
+
+    def act(self, cloud: Array, state: Array, instruction: str | None = None) -> Decision:
+        """Decide on one action.
+
+        Args:
+            cloud: (n, 3) float32, metres in the base frame, as ``build_cloud`` gives it.
+            state: (10,) float32, as ``proprioception`` gives it.
+            instruction: one of ``instructions`` for a policy with language; ignored by others.
+
+        Raises:
+            TooFewPointsError: fewer than ``spec.min_cloud_points`` points.
+            ValueError: a wrong shape, or input that is not finite.
+            InstructionError: a sentence that the policy does not know.
+            PolicyOutputError: the network's output is not finite.
+        """
+        begun = time.perf_counter()
+        state = np.asarray(state, dtype=np.float32)
+        if state.shape != self._normalizer.state_mean.shape or not np.isfinite(state).all():
+            raise ValueError(f"state: expected {self._normalizer.state_mean.size} finite numbers, got {state}")
+        language = self._feature(instruction)
+        points = build_network_points(cloud, self.spec)
+        sampled = time.perf_counter()
+        output = self._forward(points, self._normalizer.normalise_state(state), language)
+        inferred = time.perf_counter()
+        if not np.isfinite(output).all():
+            raise PolicyOutputError(f"the policy's output is not finite: {output}; the action was dropped")
+        action = Action.from_array(self._normalizer.denormalise_action(output))
+        finished = time.perf_counter()
+        stages = {"fps": sampled - begun, "encode": inferred - sampled, "postprocess": finished - inferred}
+        return Decision(action, {name: duration * 1e3 for name, duration in stages.items()})
+
+    @torch.inference_mode()
+    def _forward(self, points: Array, state: Array, language: Tensor | None) -> Array:
+        inputs = (torch.from_numpy(array)[None].to(self.device) for array in (points, state))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            output: Tensor = self._policy(*inputs, language)
+        return output[0].float().cpu().numpy()
+
+    def _feature(self, instruction: str | None) -> Tensor | None:
+        if self._language is None:
+            return None
+        if instruction not in self.instructions:
+            known = "; ".join(self.instructions)
+            raise InstructionError(f"the policy does not know the instruction {instruction!r}; it knows: {known}")
+        row = self.instructions.index(instruction)
+        return self._language[row : row + 1]
+
+    def _fastest_dtype(self) -> torch.dtype:
+        """Measure one forward pass in both types. bfloat16 is far slower on CPUs without instructions for it."""
+        points = np.random.default_rng(0).uniform(-1, 1, (self.spec.network_points, 3)).astype(np.float32)
+        language = None if self._language is None else self._language[:1]
+        best: dict[torch.dtype, float] = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            self.dtype = dtype
+            durations = []
+            for _ in range(_WARM_UP_CALLS):
+                begun = time.perf_counter()
+                self._forward(points, np.zeros(10, dtype=np.float32), language)
+                durations.append(time.perf_counter() - begun)
+            best[dtype] = min(durations)
+        return min(best, key=lambda dtype: best[dtype])
+
+
+__all__ = ["CheckpointError", "Decision", "InstructionError", "PolicyOutputError", "PolicyRuntime"]

@@ -1,0 +1,136 @@
+"""What a training run is: one frozen dataclass, which the command line fills and the checkpoint's provenance keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from clar_core.data.augmentation import AugmentationConfig
+from clar_core.models.registry import encoder_preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImitationConfig:
+    """An imitation run.
+
+    Attributes:
+        stores: directories of demonstrations; several are concatenated.
+        output: directory of the run: ``best/``, ``last/``, ``state.safetensors``, ``metrics.jsonl``, ``events.*``.
+        encoder: a preset of ``models.registry``.
+        language: condition on the instruction, by one feature per task.
+        head_norm: normalisation of the joined modalities.
+        init_from: checkpoint directory whose weights training starts from.
+        init_encoder_only: take only its encoder.
+        encoder_training: ``scratch`` at the head's rate, ``finetune`` at a tenth of it, ``frozen``.
+        augmentation: how samples are varied.
+        augment: False trains on the samples as stored.
+        require_success: leave out episodes that failed. Relabelled rollouts are kept with False.
+        samples: training samples in all.
+        batch_size: samples per step.
+        learning_rate: of the head, at its highest.
+        warmup_fraction: part of the run over which the rate rises, before it falls as a cosine.
+        final_learning_rate: at the end.
+        weight_decay: decoupled, on matrices only.
+        gradient_clip: largest norm of the gradient.
+        ema_decay: of the averaged weights that are validated and saved; 0 saves the raw ones.
+        gripper_weight: of the gripper's cross entropy.
+        validation_fraction: part of the episodes held out.
+        validate_every: samples between validations.
+        save_every: samples between saves of the resumable state and of ``last/``.
+        keep_every: samples between checkpoints that are kept, in ``kept/<samples>/``; 0 keeps none.
+        seed: of everything random.
+        device: ``auto`` takes a GPU where there is one.
+        precision: of the matrix products; bf16 pays off on GPUs and on CPUs with AMX or AVX512-BF16 only.
+        threads: of the CPU, 0 leaves PyTorch's choice.
+        workers: processes that prepare samples; 0 prepares them in the training process.
+        resume: go on from ``output/state.safetensors`` if it is there.
+    """
+
+    stores: tuple[Path, ...]
+    output: Path
+    encoder: str = "clar_small"
+    language: bool = False
+    head_norm: Literal["batch", "layer"] = "batch"
+    init_from: Path | None = None
+    init_encoder_only: bool = False
+    encoder_training: Literal["scratch", "finetune", "frozen"] = "scratch"
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    augment: bool = True
+    require_success: bool = True
+    samples: int = 200_000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warmup_fraction: float = 0.03
+    final_learning_rate: float = 1e-6
+    weight_decay: float = 1e-4
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    gripper_weight: float = 0.1
+    validation_fraction: float = 0.1
+    validate_every: int = 10_000
+    save_every: int = 10_000
+    keep_every: int = 0
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = 0
+    workers: int = 0
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.stores:
+            raise ValueError("stores: expected at least one directory of demonstrations, got none")
+        encoder_preset(self.encoder)
+        for name in ("samples", "batch_size", "validate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        if self.batch_size < 2 and self.head_norm == "batch":
+            raise ValueError("batch_size: expected at least 2 with head_norm 'batch', got 1")
+        for name in ("learning_rate", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        for name in ("warmup_fraction", "ema_decay", "validation_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
+        for name in (
+            "final_learning_rate",
+            "weight_decay",
+            "gripper_weight",
+            "keep_every",
+            "threads",
+            "workers",
+            "seed",
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if self.encoder_training != "scratch" and self.init_from is None:
+            raise ValueError(
+                f"encoder_training: {self.encoder_training!r} needs init_from, the checkpoint to start from"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the run."""
+        return -(-self.samples // self.batch_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return values
+
+    def recipe(self) -> dict[str, Any]:
+        """The fields that decide the result; a run resumes only under the same ones."""
+        values = self.to_dict()
+        for name in ("output", "validate_every", "save_every", "keep_every", "device", "threads", "workers", "resume"):
+            del values[name]
+        return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

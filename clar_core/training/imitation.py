@@ -1,0 +1,192 @@
+"""Imitation learning: demonstrations in, a checkpoint out.
+
+Every step is a function of the weights before it and of (seed, step), so a resumed run ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from clar_core.data.datasets import Batch, Demonstrations, ImitationDataset, StepSampler, collate, fit_normalizer
+from clar_core.losses import policy_loss
+from clar_core.models.policy import Policy, PolicyHeadConfig
+from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
+from clar_core.training.checkpoints import Checkpoint, CheckpointError, check_observation, load_checkpoint
+from clar_core.training.config import ImitationConfig
+from clar_core.training.loop import (
+    AveragedWeights,
+    TrainingError,
+    deferred_interruption,
+    learning_rate_factor,
+    parameter_groups,
+)
+from clar_core.training.memory import keep_freed_memory
+from clar_core.training.run import ImitationRun, Language, instruction_features
+
+_STATISTICS_BATCHES = 64
+_REFRESH_S, _LOG_REFRESH_S = 0.5, 30.0
+
+
+def train_imitation(config: ImitationConfig) -> Path:
+    """Train a policy; returns the directory of the best checkpoint.
+
+    Progress is shown on the terminal and written to ``metrics.jsonl`` and TensorBoard events. Ctrl-C, SIGTERM and
+    kill -9 leave a state from which the same call goes on.
+
+    Raises:
+        StoreError: the demonstrations cannot be used.
+        CheckpointError: ``init_from`` cannot be used.
+        TrainingError: the run in ``output`` is another one, or the loss is no longer finite.
+        KeyboardInterrupt: after an interruption, once the state is saved.
+    """
+    device = _prepare_machine(config)
+    data = Demonstrations.load(config.stores, require_success=config.require_success)
+    training, validation = data.split(config.validation_fraction, config.seed)
+    language = instruction_features(data) if config.language else None
+    augmentation = config.augmentation if config.augment else None
+    start = _starting_checkpoint(config, data)
+
+    # Weights that are continued keep their units; an encoder alone has none but the spec's.
+    continued = start is not None and not config.init_encoder_only
+    normalizer = start.normalizer if start and continued else fit_normalizer(data, training, augmentation, config.seed)
+    model_config = _model_config(config, start, language)
+    policy = build_policy(model_config)
+    _initialise(policy, start, config)
+    policy.to(device)
+    averaged = AveragedWeights(policy, config.ema_decay)
+    optimizer = torch.optim.AdamW(_parameter_groups(policy, config), fused=True)
+
+    run = ImitationRun(config, data, normalizer, model_config, language)
+    state_path = config.output / "state.safetensors"
+    first = 0
+    if config.resume and state_path.exists():
+        first = run.restore_state(state_path, policy, averaged, optimizer)
+    config.output.mkdir(parents=True, exist_ok=True)
+
+    train_set = ImitationDataset(data, training, normalizer, augmentation)
+    held_out = ImitationDataset(data, validation, normalizer, None)
+    print(
+        f"{len(training)} episodes with {len(train_set)} steps to train on, {len(validation)} episodes held out; "
+        f"{sum(p.numel() for p in policy.parameters()) / 1e6:.2f} M parameters, {device}, {config.steps} steps",
+        flush=True,
+    )
+    policy.train()
+    bar = tqdm(
+        total=config.steps * config.batch_size,
+        initial=first * config.batch_size,
+        unit="sample",
+        mininterval=_REFRESH_S if sys.stderr.isatty() else _LOG_REFRESH_S,
+    )
+    with deferred_interruption() as interruption, run, bar:
+        for step, batch in enumerate(_batches(train_set, config, first, config.steps), start=first):
+            torch.manual_seed(int(np.random.SeedSequence((config.seed, 4, step)).generate_state(1)[0]))
+            _set_learning_rate(optimizer, config, step)
+            batch = batch.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                predicted = policy(batch.points, batch.state, run.language_of(batch))
+            loss = policy_loss(predicted.float(), batch.action, gripper_weight=config.gripper_weight)
+            if not torch.isfinite(loss.total):
+                raise TrainingError(
+                    f"the loss of step {step} is {loss.total.item()}; lower learning_rate "
+                    f"(now {config.learning_rate}) and start again in another output"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            gradient_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.gradient_clip)
+            optimizer.step()
+            averaged.update(policy, step)
+            run.record_step(loss, gradient_norm)
+            bar.update(config.batch_size)
+
+            done = step + 1
+            last = done == config.steps
+            if run.due(config.validate_every, done) or last:
+                bar.set_postfix(run.validate(done, averaged, held_out))
+            if config.keep_every and run.due(config.keep_every, done):
+                run.keep(done, averaged)
+            if run.due(config.save_every, done) or last or interruption.requested:
+                run.save_last(done, averaged)
+                run.save_state(state_path, done, policy, averaged, optimizer)
+            if interruption.requested and not last:
+                print(
+                    f"\ninterrupted at step {done} of {config.steps}; the same command goes on from there", flush=True
+                )
+                raise KeyboardInterrupt
+    beyond = config.steps + min(config.steps, _STATISTICS_BATCHES)
+    return run.finish(list(_batches(train_set, config, config.steps, beyond)))
+
+
+def _prepare_machine(config: ImitationConfig) -> torch.device:
+    keep_freed_memory()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("device: cuda was asked for and PyTorch sees no GPU; use device auto or cpu")
+    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _starting_checkpoint(config: ImitationConfig, data: Demonstrations) -> Checkpoint | None:
+    if config.init_from is None:
+        return None
+    checkpoint = load_checkpoint(config.init_from)
+    check_observation(checkpoint, data.spec)
+    return checkpoint
+
+
+def _model_config(config: ImitationConfig, start: Checkpoint | None, language: Language | None) -> PolicyConfig:
+    """The architecture asked for; with ``init_from``, the starting checkpoint must have the same."""
+    width = 0 if language is None else language[1].shape[1]
+    head = PolicyHeadConfig(norm=config.head_norm, language_dim=width)
+    wanted = PolicyConfig(encoder=encoder_preset(config.encoder), head=head)
+    if start is not None:
+        parts = ("encoder",) if config.init_encoder_only else ("encoder", "head")
+        for part in parts:
+            mine, theirs = wanted.to_dict()[part], start.config.to_dict()[part]
+            for name in sorted(set(mine) | set(theirs)):
+                if mine.get(name) != theirs.get(name):
+                    raise CheckpointError(
+                        f"{config.init_from}/config.json: model.{part}.{name} is {theirs.get(name)!r}, "
+                        f"the run asks for {mine.get(name)!r}; choose the encoder and head that the checkpoint has"
+                    )
+    return wanted
+
+
+def _initialise(policy: Policy, start: Checkpoint | None, config: ImitationConfig) -> None:
+    if start is not None:
+        weights = start.policy.state_dict()
+        if config.init_encoder_only:
+            weights = {name: value for name, value in weights.items() if name.startswith("encoder.")}
+        policy.load_state_dict(weights, strict=not config.init_encoder_only)
+    if config.encoder_training == "frozen" and policy.encoder is not None:
+        policy.encoder.requires_grad_(False)
+
+
+def _parameter_groups(policy: Policy, config: ImitationConfig) -> list[dict[str, object]]:
+    """The head at the full rate, the encoder at its own."""
+    head = torch.nn.ModuleDict({name: part for name, part in policy.named_children() if name != "encoder"})
+    groups = parameter_groups(head, config.learning_rate, config.weight_decay)
+    if policy.encoder is not None:
+        factor = {"scratch": 1.0, "finetune": 0.1, "frozen": 0.0}[config.encoder_training]
+        groups += parameter_groups(policy.encoder, config.learning_rate * factor, config.weight_decay)
+    return groups
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, config: ImitationConfig, step: int) -> None:
+    floor = config.final_learning_rate / config.learning_rate
+    factor = learning_rate_factor(step, config.steps, config.warmup_fraction, floor)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
+def _batches(dataset: ImitationDataset, config: ImitationConfig, first: int, stop: int) -> Iterator[Batch]:
+    """Batches of the given steps; their content does not depend on the number of workers."""
+    sampler = StepSampler(len(dataset), config.batch_size, config.seed, first, stop)
+    yield from DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=config.workers)
