@@ -1,0 +1,186 @@
+"""The simulated D455: intrinsics and extrinsics of a real one, depth with its limits and noise, colour with its lens.
+
+Depth noise follows the stereo principle: an error in disparity of ``disparity_noise_px`` is an error in depth of
+``z^2 / (f B)`` times that, so it grows with the square of the distance; it is correlated over a few pixels (matching
+window), depth is quantised by the disparity step, and edges are ragged and partly lost.
+
+Geometry groups of the scene decide what a camera sees: 1 the cell (table, objects), 2 the robot's visual meshes, 3 its
+collision meshes. Depth is rendered from 1 and 3, five times faster than with the visual meshes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from clar_core.geometry.camera import Intrinsics, pixel_rays
+from clar_core.geometry.poses import Array, make_pose
+
+CELL_GROUP = 1
+DEPTH_GROUPS = (CELL_GROUP, 3)
+PICTURE_GROUPS = (0, CELL_GROUP, 2)
+DEPTH_CAMERA = "d455_depth"
+COLOR_CAMERA = "d455_color"
+
+BASELINE_M = 0.095
+DEPTH_MIN_M = 0.30
+DEPTH_MAX_M = 6.0
+DEPTH_INTRINSICS = Intrinsics(width=640, height=480, fx=386.7, fy=386.7, cx=321.3, cy=238.6)
+COLOR_INTRINSICS = Intrinsics(
+    width=640,
+    height=480,
+    fx=382.8,
+    fy=382.3,
+    cx=318.4,
+    cy=241.2,
+    model="inverse_brown_conrady",
+    coefficients=(-0.0553, 0.0652, -0.0005, 0.0004, -0.0207),
+)
+T_DEPTH_COLOR = make_pose(translation=(0.059, 0.0, 0.0))
+T_LINK_DEPTH = make_pose([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""camera_link (REP-103: x forward, y left, z up) from camera_depth_optical_frame; they share their origin on a D455."""
+
+
+def look_at(position: tuple[float, float, float], target: tuple[float, float, float]) -> Array:
+    """``T_base_optical`` of a level camera at a position that looks at a target; metres, base frame."""
+    forward = np.subtract(target, position)
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    right /= np.linalg.norm(right)
+    return make_pose(np.stack([right, np.cross(forward, right), forward], axis=1), position)
+
+
+T_BASE_DEPTH = look_at((0.95, 0.62, 0.56), (0.48, -0.06, 0.05))
+"""Pose of camera_depth_optical_frame in the base frame: a tripod at the table's far left
+corner, so that the arm, which comes from behind, hides neither the object at grasp nor the goal."""
+
+
+@dataclass(frozen=True)
+class DepthNoise:
+    """Parameters of the depth noise. The defaults give 2 mm (1 sigma) on a plane at 1 m, as the D455's datasheet."""
+
+    disparity_noise_px: float = 0.07
+    fine_noise_px: float = 0.04
+    correlation_px: int = 4
+    edge_jitter_px: float = 0.7
+    disparity_step_px: float = 1.0 / 32.0
+    dropout: float = 0.002
+    fields: int = 8
+
+
+class DepthCamera:
+    """Renders depth images of a scene as a D455 would deliver them.
+
+    Args:
+        model: a compiled scene (see scene.py).
+        noise: parameters of the noise, or None for exact depth.
+        seed: seeds the noise fields that every image draws from.
+    """
+
+    def __init__(self, model: mujoco.MjModel, noise: DepthNoise | None = DepthNoise(), seed: int = 0) -> None:
+        self.intrinsics = DEPTH_INTRINSICS
+        self.noise = noise
+        self._camera = DEPTH_CAMERA
+        samples, model.vis.quality.offsamples = model.vis.quality.offsamples, 0
+        self._renderer = mujoco.Renderer(model, self.intrinsics.height, self.intrinsics.width)
+        model.vis.quality.offsamples = samples
+        self._renderer.enable_depth_rendering()
+        self._options = geometry_options(DEPTH_GROUPS)
+        self._depth_m = np.empty((self.intrinsics.height, self.intrinsics.width), dtype=np.float32)
+        if noise is not None:
+            self._fields = _noise_fields(self.intrinsics, noise, np.random.default_rng(seed))
+
+    def render(self, data: mujoco.MjData, rng: np.random.Generator) -> NDArray[np.uint16]:
+        """Depth image (480, 640) uint16 in millimetres, 0 where there is none, of the state in ``data``."""
+        self._renderer.update_scene(data, self._camera, self._options)
+        depth = self._renderer.render(out=self._depth_m)
+        if self.noise is not None:
+            depth = self._disturb(depth, self.noise, rng)
+        valid = (depth >= DEPTH_MIN_M) & (depth <= DEPTH_MAX_M)
+        return np.where(valid, depth * 1000.0 + 0.5, 0.0).astype(np.uint16)
+
+    def close(self) -> None:
+        """Free the renderer; a second renderer without this gives empty frames under OSMesa."""
+        self._renderer.close()
+
+    def _disturb(self, depth: NDArray[np.float32], noise: DepthNoise, rng: np.random.Generator) -> NDArray[np.float32]:
+        disparity, map_x, map_y, lost = self._fields[int(rng.integers(len(self._fields)))]
+        shift = (int(rng.integers(depth.shape[0])), int(rng.integers(depth.shape[1])))
+        ragged = cv2.remap(depth, map_x, map_y, cv2.INTER_NEAREST)
+        product = np.float32(self.intrinsics.fx * BASELINE_M)
+        value = product / np.maximum(ragged, 0.05) + np.roll(disparity, shift, axis=(0, 1))
+        step = np.float32(noise.disparity_step_px)
+        result = (product / np.maximum(np.rint(value / step) * step, np.float32(0.1))).astype(np.float32, copy=False)
+        result[np.roll(lost, shift, axis=(0, 1))] = 0.0
+        return result
+
+
+class ColorCamera:
+    """Renders colour images through the D455's lens (inverse Brown-Conrady), with the robot's visual meshes or not."""
+
+    def __init__(self, model: mujoco.MjModel, *, visual_meshes: bool = False) -> None:
+        self.intrinsics = COLOR_INTRINSICS
+        self._camera = COLOR_CAMERA
+        samples, model.vis.quality.offsamples = model.vis.quality.offsamples, 0
+        self._renderer = mujoco.Renderer(model, self.intrinsics.height, self.intrinsics.width)
+        model.vis.quality.offsamples = samples
+        self._options = geometry_options(PICTURE_GROUPS if visual_meshes else (0, *DEPTH_GROUPS))
+        scene = self._renderer.scene
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            scene.flags[flag] = visual_meshes
+        self._map = _lens_map(self.intrinsics)
+
+    def render(self, data: mujoco.MjData) -> NDArray[np.uint8]:
+        """Colour image (480, 640, 3) uint8 RGB of the state in ``data``."""
+        self._renderer.update_scene(data, self._camera, self._options)
+        image = cv2.remap(self._renderer.render(), *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(image, dtype=np.uint8)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._renderer.close()
+
+
+def geometry_options(groups: Sequence[int]) -> mujoco.MjvOption:
+    """Visualisation options that show these geometry groups and nothing else."""
+    options = mujoco.MjvOption()
+    options.geomgroup[:] = 0
+    options.geomgroup[list(groups)] = 1
+    options.sitegroup[:] = 0
+    return options
+
+
+_Field = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+
+
+def _noise_fields(intrinsics: Intrinsics, noise: DepthNoise, rng: np.random.Generator) -> list[_Field]:
+    """A pool of random fields; every image takes one and shifts it, which is far cheaper than drawing 300k numbers."""
+    shape = (intrinsics.height, intrinsics.width)
+    v, u = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    right, bottom = shape[1] - 1, shape[0] - 1
+    fields: list[_Field] = []
+    for _ in range(noise.fields):
+        coarse = rng.standard_normal((shape[0] // noise.correlation_px, shape[1] // noise.correlation_px))
+        smooth: Any = cv2.resize(coarse.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
+        fine = rng.standard_normal(shape, dtype=np.float32)
+        disparity = smooth * np.float32(noise.disparity_noise_px / smooth.std())
+        disparity += np.float32(noise.fine_noise_px) * fine
+        jitter = noise.edge_jitter_px * rng.standard_normal((2, *shape), dtype=np.float32)
+        lost = rng.random(shape, dtype=np.float32) < noise.dropout
+        map_x, map_y = np.clip(u + jitter[0], 0, right), np.clip(v + jitter[1], 0, bottom)
+        fields.append((disparity, map_x.astype(np.float32), map_y.astype(np.float32), lost))
+    return fields
+
+
+def _lens_map(intrinsics: Intrinsics) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each pixel of the distorted image lies in the undistorted render of the same focal length and centre."""
+    rays = pixel_rays(intrinsics)
+    map_x = rays[..., 0] * intrinsics.fx + intrinsics.cx
+    map_y = rays[..., 1] * intrinsics.fy + intrinsics.cy
+    return map_x.astype(np.float32), map_y.astype(np.float32)

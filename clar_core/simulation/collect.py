@@ -1,0 +1,222 @@
+"""Demonstrations from the simulated cell: the expert labels every state, and the expert or a policy drives.
+
+Driven by the expert, this is behaviour cloning's data; bursts of perturbation on what is executed, with the clean
+label kept, show it how to come back. Driven by a policy, this is DAgger (Ross et al., AISTATS 2011): the states that
+the policy really meets, with the action that would have been right there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clar_core.data.episode import Episode, Step
+from clar_core.data.store import StoreWriter
+from clar_core.simulation.env import CellEnv, EnvConfig
+from clar_core.workers import map_unordered
+
+Array = NDArray[np.float64]
+Act = Callable[[dict[str, NDArray[np.float32]]], Array]
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Bursts added to the executed action, never to the label.
+
+    Attributes:
+        rate: probability per tick that a burst begins.
+        ticks: length of a burst.
+        translation_m, rotation_rad: size of the disturbance per tick, in a direction drawn for each burst.
+    """
+
+    rate: float = 0.06
+    ticks: int = 4
+    translation_m: float = 0.010
+    rotation_rad: float = 0.04
+
+
+NO_PERTURBATION = Perturbation(rate=0.0)
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What to collect.
+
+    Attributes:
+        task: a registered task.
+        directory: store to create, or to append to.
+        episodes: how many to keep.
+        first_seed: seeds count up from here; the same seeds give the same starts.
+        perturb: disturbances of the executed action.
+        policy: checkpoint directory of a policy that drives instead of the expert (DAgger), or None.
+        expert_share: with a policy, the part of episodes in which the expert takes over after a random time.
+        workers: processes; all cores when None.
+        env: the environment; its task is overridden by ``task``.
+    """
+
+    task: str = "place_cube_in_basin"
+    directory: Path = Path("outputs/data/place_cube_in_basin")
+    episodes: int = 30
+    first_seed: int = 10_000
+    perturb: Perturbation = field(default_factory=Perturbation)
+    policy: Path | None = None
+    expert_share: float = 0.3
+    workers: int | None = None
+    env: EnvConfig = field(default_factory=EnvConfig)
+
+
+@dataclass(frozen=True)
+class CollectResult:
+    """How collecting went: episodes kept, how many of all attempts succeeded, and the steps written."""
+
+    kept: int
+    attempts: int
+    successes: int
+    steps: int
+
+
+def rollout(
+    env: CellEnv,
+    seed: int,
+    *,
+    act: Act | None = None,
+    takeover_step: int | None = None,
+    perturb: Perturbation = NO_PERTURBATION,
+    linger_steps: int = 3,
+) -> Episode:
+    """One episode from a seed, labelled by the expert at every step.
+
+    Args:
+        act: drives instead of the expert, given the observation; returns a (7,) action.
+        takeover_step: from this step on the expert drives all the same.
+        linger_steps: how long to go on after success, so that the end is seen too.
+    """
+    rng = np.random.default_rng((seed, 1))
+    observation, info = env.reset(seed=seed)
+    steps: list[Step] = []
+    burst = np.zeros(6)
+    remaining = 0
+    success = False
+    left: int | None = None
+    while True:
+        label = env.expert().to_array()
+        if not info["too_few_points"]:
+            steps.append(Step(observation["cloud"], observation["state"], label.astype(np.float32)))
+        driven = act is not None and not (takeover_step is not None and env.steps >= takeover_step)
+        executed = act(observation) if act is not None and driven else label.copy()
+        if remaining == 0 and rng.random() < perturb.rate:
+            remaining = perturb.ticks
+            burst = np.concatenate(
+                [_direction(rng) * perturb.translation_m, _direction(rng) * perturb.rotation_rad]
+            ) * rng.uniform(0.3, 1.0)
+        if remaining > 0:
+            executed[:6] += burst
+            remaining -= 1
+        observation, _, terminated, truncated, info = env.step(executed)
+        success = success or terminated
+        left = linger_steps if terminated and left is None else left
+        if truncated or left == 0:
+            break
+        left = None if left is None else left - 1
+    return Episode(
+        task=env.task.name,
+        instruction=env.task.instructions[seed % len(env.task.instructions)],
+        steps=steps,
+        success=success,
+        info={"seed": seed, "source": "dagger" if act is not None else "scripted"},
+    )
+
+
+def collect(config: CollectConfig, progress: Callable[[int, int], Any] | None = None) -> CollectResult:
+    """Collect into a store, in parallel processes; the store's content does not depend on their number.
+
+    Expert episodes that fail are left out; episodes driven by a policy are kept whatever their end, their labels are
+    the expert's. An interrupted run leaves a readable store, to which the next run appends.
+
+    Args:
+        progress: called with (episodes kept, episodes asked for) after each.
+
+    Raises:
+        StoreError: the directory holds something else.
+        UnknownTaskError: no such task.
+    """
+    writer = StoreWriter(config.directory, config.env.spec)
+    kept = attempts = successes = 0
+    for episode in _in_order(config):
+        attempts += 1
+        successes += episode.success
+        if episode.success or config.policy is not None:
+            writer.append(episode)
+            kept += 1
+            if progress is not None:
+                progress(kept, config.episodes)
+        if kept == config.episodes:
+            break
+    return CollectResult(kept, attempts, successes, writer.steps)
+
+
+def _in_order(config: CollectConfig) -> Iterator[Episode]:
+    """Episodes by seed, as if one process had run them."""
+
+    def seeds() -> Iterator[int]:
+        seed = config.first_seed
+        while True:
+            yield seed
+            seed += 1
+
+    waiting: dict[int, Episode] = {}
+    expected = config.first_seed
+    for seed, episode in map_unordered(
+        _run_seed, seeds(), workers=config.workers, setup=_begin_worker, setup_arguments=(config,)
+    ):
+        waiting[seed] = episode
+        while expected in waiting:
+            yield waiting.pop(expected)
+            expected += 1
+
+
+_worker: tuple[CollectConfig, CellEnv, Act | None] | None = None
+
+
+def _begin_worker(config: CollectConfig) -> None:
+    global _worker
+    act: Act | None = None
+    if config.policy is not None:
+        act = _policy(config.policy)
+    _worker = (config, CellEnv(replace(config.env, task=config.task)), act)
+
+
+def _run_seed(seed: int) -> Episode:
+    assert _worker is not None
+    config, env, act = _worker
+    takeover: int | None = None
+    if act is not None:
+        rng = np.random.default_rng((seed, 2))
+        takeover = int(rng.integers(10, 60)) if rng.random() < config.expert_share else None
+    return rollout(env, seed, act=act, takeover_step=takeover, perturb=config.perturb)
+
+
+def _policy(checkpoint: Path) -> Act:
+    import torch
+
+    from clar_core.runtime import PolicyRuntime
+
+    torch.set_num_threads(1)
+    runtime = PolicyRuntime.load(checkpoint, device="cpu", dtype="float32")
+
+    def act(observation: dict[str, NDArray[np.float32]]) -> Array:
+        if len(observation["cloud"]) < runtime.spec.min_cloud_points:
+            return np.array([0.0] * 6 + [1.0])
+        return runtime.act(observation["cloud"], observation["state"], None).action.to_array()
+
+    return act
+
+
+def _direction(rng: np.random.Generator) -> Array:
+    vector = rng.standard_normal(3)
+    return np.asarray(vector / np.linalg.norm(vector))

@@ -1,0 +1,87 @@
+"""The gymnasium front: determinism, the observation path, the live front's lag, the envelope."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clar_core.control.action import InvalidActionError
+from clar_core.observation.builder import build_network_points
+from clar_core.simulation.env import CellEnv, EnvConfig
+
+STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
+
+
+@pytest.fixture
+def blind() -> CellEnv:
+    return CellEnv(EnvConfig(render_depth=False))
+
+
+def test_same_seed_and_actions_give_the_same_observations() -> None:
+    observations = []
+    for _ in range(2):
+        env = CellEnv()
+        env.reset(seed=11)
+        for _ in range(3):
+            observation, *_ = env.step(np.array([0.01, 0.005, -0.01, 0, 0, 0.02, 1.0]))
+        observations.append(observation)
+        env.close()
+    np.testing.assert_array_equal(observations[0]["cloud"], observations[1]["cloud"])
+    np.testing.assert_array_equal(observations[0]["state"], observations[1]["state"])
+
+
+def test_the_cloud_shows_the_objects_where_they_are() -> None:
+    env = CellEnv()
+    observation, _ = env.reset(seed=2)
+    cloud, spec = observation["cloud"], env.config.spec
+    cube = env.view.body_pose("cube")[:3, 3]
+    on_cube = np.abs(cloud - cube).max(axis=1) < 0.032
+    network = spec.denormalise(build_network_points(cloud, spec))
+    env.close()
+    assert on_cube.sum() >= 150
+    assert (np.abs(network - cube).max(axis=1) < 0.032).sum() >= 40
+    # Seen from the camera's side, so the visible points' mean lies towards it.
+    assert np.linalg.norm(cloud[on_cube].mean(axis=0) - cube) < 0.025
+    assert (cloud[:, 2] >= spec.crop_min_m[2]).all()
+
+
+def test_the_arm_follows_a_step_late_and_arrives(blind: CellEnv) -> None:
+    blind.reset(seed=0)
+    start = blind.robot.T_base_tcp[:3, 3].copy()
+    travelled = []
+    for k in range(20):
+        blind.step(np.array([0, 0.01 if k < 10 else 0.0, 0, 0, 0, 0, 1.0]))
+        travelled.append(blind.robot.T_base_tcp[1, 3] - start[1])
+    lag_m = 0.01 * 10 - travelled[9]
+    assert 0.004 < lag_m < 0.020, "10 Hz steps of 1 cm lag by the command delay, the hold and the response"
+    assert travelled[-1] == pytest.approx(0.10, abs=0.001)
+
+
+def test_the_arm_stays_in_the_motion_box_and_halts_when_pushed_out(blind: CellEnv) -> None:
+    blind.reset(seed=0)
+    halts = []
+    for _ in range(60):
+        *_, truncated, info = blind.step(np.array([0, -0.02, 0, 0, 0, 0, 1.0]))
+        assert blind.robot.T_base_tcp[1, 3] > -0.43
+        if truncated:
+            halts.append(info["halt"])
+            break
+    assert halts
+    assert "limits" in halts[0]
+
+
+def test_an_invalid_action_is_refused(blind: CellEnv) -> None:
+    blind.reset(seed=0)
+    with pytest.raises(InvalidActionError):
+        blind.step(np.full(7, np.nan))
+    with pytest.raises(InvalidActionError):
+        blind.step(np.zeros(6))
+
+
+def test_it_is_truncated_at_the_time_limit(blind: CellEnv) -> None:
+    blind.reset(seed=0)
+    truncated, steps = False, 0
+    while not truncated:
+        *_, truncated, _ = blind.step(STILL)
+        steps += 1
+    assert steps == round(blind.task.time_limit_s * 10)
