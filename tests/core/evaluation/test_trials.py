@@ -1,0 +1,98 @@
+"""Trials in the gymnasium front: outcomes, reasons, and the same result for any number of workers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clar_core.control.action import Action
+from clar_core.evaluation.trials import EXPERT, FRESH_SEEDS, Trial, evaluate, run_trial, summarize, task_of
+from clar_core.simulation.tasks import UnknownTaskError
+from clar_core.training.checkpoints import CheckpointError
+
+
+class ScriptedEnv:
+    """An environment that succeeds at a step, runs out of points at another, and halts at a third."""
+
+    def __init__(self, *, success_at: int = 99, blind_at: int = 99, halt_at: int = 99, limit: int = 6) -> None:
+        self.success_at, self.blind_at, self.halt_at, self.limit = success_at, blind_at, halt_at, limit
+
+    def reset(self, *, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        self.steps = 0
+        return {}, self._info()
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        Action.from_array(action)
+        self.steps += 1
+        info = self._info()
+        return {}, 0.0, info["success"], self.steps >= self.limit or info["halt"] is not None, info
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "success": self.steps >= self.success_at,
+            "too_few_points": self.steps >= self.blind_at,
+            "halt": "saturated" if self.steps >= self.halt_at else None,
+        }
+
+
+class Still:
+    def act(self, observation: Any) -> np.ndarray:
+        return Action.hold(1.0).to_array()
+
+
+@pytest.mark.parametrize(
+    ("script", "success", "reason", "steps"),
+    [
+        ({"success_at": 3}, True, "success", 3),
+        ({}, False, "time limit", 6),
+        ({"blind_at": 2}, False, "too few points", 2),
+        ({"halt_at": 4}, False, "saturated", 4),
+        ({"success_at": 6}, True, "success", 6),
+    ],
+)
+def test_a_trial_says_how_it_ended(script: dict[str, int], success: bool, reason: str, steps: int) -> None:
+    trial = run_trial(ScriptedEnv(**script), Still(), 5)  # type: ignore[arg-type]
+    assert (trial.seed, trial.success, trial.reason, trial.steps) == (5, success, reason, steps)
+    assert trial.duration_s == pytest.approx(0.1 * steps)
+
+
+@pytest.mark.slow
+def test_results_do_not_depend_on_the_number_of_workers() -> None:
+    seeds = range(FRESH_SEEDS, FRESH_SEEDS + 3)
+    runs = [
+        sorted(
+            (t.seed, t.success, t.steps)
+            for t in evaluate("place_cube_in_basin", EXPERT, seeds, workers=n, render_depth=False)
+        )
+        for n in (1, 2)
+    ]
+    assert runs[0] == runs[1]
+    assert all(success for _, success, _ in runs[0])
+
+
+def test_an_unknown_task_and_a_missing_checkpoint_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(UnknownTaskError, match="did you mean open_drawer"):
+        list(evaluate("open_draw", EXPERT, [1]))
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        list(evaluate("open_drawer", tmp_path / "none", [1]))
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        task_of(tmp_path / "none")
+
+
+def test_a_policy_without_depth_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs the depth camera"):
+        list(evaluate("open_drawer", tmp_path, [1], render_depth=False))
+
+
+def test_the_summary_counts_reasons_and_names_failed_seeds() -> None:
+    trials = [
+        Trial(3, False, 200, 20.0, 2.0, "time limit", 1.0),
+        Trial(1, True, 50, 5.0, 1.0, "success", 1.0),
+        Trial(2, False, 200, 20.0, 2.0, "time limit", 1.0),
+    ]
+    summary = summarize(trials)
+    assert (summary["successes"], summary["trials"], summary["failed_seeds"]) == (1, 3, [2, 3])
+    assert summary["failures"] == {"time limit": 2}
+    assert summary["duration_s"]["p50"] == 5.0  # type: ignore[index]
+    assert summarize([])["success_rate"] is None
