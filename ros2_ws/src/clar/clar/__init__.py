@@ -1,0 +1,1 @@
+"""CLAR's ROS 2 nodes: thin processes around ``clar_core`` and the hardware drivers."""

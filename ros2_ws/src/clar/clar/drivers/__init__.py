@@ -1,0 +1,1 @@
+"""Hardware behind small classes; no ROS inside."""

@@ -1,0 +1,1 @@
+"""One module for each executable; every one has a main()."""

@@ -1,0 +1,151 @@
+"""The arm's driver against a robot that fails on request."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from clar.drivers.franka import FrankaArm, FrankaConfig
+from clar.drivers.franka_gripper import FrankaGripper, FrankaGripperConfig
+from clar_core.control.robot import GripperReading, RobotError
+from tests.hardware.fci_emulator import FciEmulator
+
+PATIENCE_S = 60.0
+FORWARD = np.array([0.02, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+
+@pytest.fixture
+def robot(fci_address: str) -> Iterator[FciEmulator]:
+    with FciEmulator(fci_address) as robot:
+        yield robot
+
+
+@pytest.fixture
+def arm(robot: FciEmulator) -> Iterator[FrankaArm]:
+    with FrankaArm(FrankaConfig(host=robot.address, realtime=False)) as arm:
+        yield arm
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s, f"waited for {what}"
+        time.sleep(0.005)
+
+
+def start_moving(arm: FrankaArm) -> None:
+    arm.send_twist(FORWARD)
+    until(lambda: arm.read().robot_mode == "Move", "the motion")
+
+
+def until_it_raises(arm: FrankaArm) -> str:
+    """Stream twists until the driver reports a fault; its text."""
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:
+        try:
+            arm.read()
+            arm.poll()
+            arm.send_twist(FORWARD)
+        except RobotError as error:
+            return str(error)
+        time.sleep(0.02)
+    raise AssertionError("no fault was reported")
+
+
+def test_twists_move_the_emulated_arm(arm: FrankaArm) -> None:
+    start_m = arm.read().T_base_tcp[0, 3]
+    end_s = time.monotonic() + PATIENCE_S
+    while arm.read().T_base_tcp[0, 3] < start_m + 0.005:
+        assert time.monotonic() < end_s
+        arm.send_twist(FORWARD)
+        time.sleep(0.02)
+    assert arm.read().T_base_tcp == pytest.approx(arm.tcp_pose(arm.read().joints_rad), abs=1e-4)
+
+
+@pytest.mark.parametrize("error", ["cartesian_reflex", "joint_reflex", "communication_constraints_violation"])
+def test_a_reflex_is_named_and_ended_by_recovery(robot: FciEmulator, arm: FrankaArm, error: str) -> None:
+    start_moving(arm)
+    robot.fail(error)
+    assert error in until_it_raises(arm)
+    reading = arm.read()
+    assert reading.robot_mode == "Reflex"
+    assert reading.errors == (error,)
+    arm.recover()
+    assert arm.read().errors == ()
+    arm.send_twist(FORWARD)
+    assert arm.poll()
+
+
+def test_the_user_stop_shows_and_is_not_recovered_from(robot: FciEmulator, arm: FrankaArm) -> None:
+    start_moving(arm)
+    robot.press_user_stop()
+    until_it_raises(arm)
+    arm.recover()
+    assert arm.read().robot_mode == "UserStopped"
+    robot.set_mode("IDLE")
+    until(lambda: arm.read().robot_mode == "Idle", "the released user stop")
+
+
+def test_the_success_rate_counts_only_in_motion(robot: FciEmulator, arm: FrankaArm) -> None:
+    robot.set_success_rate(0.7)
+    assert arm.read().command_success_rate == 1.0
+    arm.send_twist(np.zeros(6))
+    until(lambda: arm.read().robot_mode == "Move", "the motion")
+    arm.send_twist(np.zeros(6))
+    assert arm.read().command_success_rate == pytest.approx(0.7)
+
+
+def test_a_frozen_robot_is_a_lost_connection_not_a_hang(robot: FciEmulator, arm: FrankaArm) -> None:
+    start_moving(arm)
+    robot.freeze()
+    start_s = time.monotonic()
+    assert "clar recover" in until_it_raises(arm)
+    assert time.monotonic() - start_s < 15.0
+    robot.thaw()
+    arm.recover()
+    assert arm.read().robot_mode == "Idle"
+
+
+def gripper_until(gripper: FrankaGripper, condition: Callable[[GripperReading], bool]) -> GripperReading:
+    until(lambda: condition(gripper.read()), f"the gripper, now {gripper.read()}")
+    return gripper.read()
+
+
+@pytest.fixture
+def gripper(robot: FciEmulator) -> Iterator[FrankaGripper]:
+    gripper = FrankaGripper(FrankaGripperConfig(host=robot.address, timeout_s=2.0))
+    yield gripper
+    gripper.close()
+
+
+def test_an_object_is_held_until_it_slips_out(robot: FciEmulator, gripper: FrankaGripper) -> None:
+    robot.set_gripper(object_m=0.04)
+    gripper.request(False)
+    reading = gripper_until(gripper, lambda r: r.holds_object)
+    assert reading.width_m == pytest.approx(0.04)
+    robot.set_gripper(object_m=None)
+    assert gripper_until(gripper, lambda r: not r.holds_object).goal_open is False
+
+
+def test_a_gripper_call_that_never_returns_is_a_fault_and_recovery_connects_again(
+    robot: FciEmulator, gripper: FrankaGripper
+) -> None:
+    robot.set_gripper(hangs=True)
+    gripper.request(False)
+    assert "did not finish to grasp within 2 s" in gripper_until(gripper, lambda r: bool(r.fault)).fault
+    robot.set_gripper(hangs=False)
+    gripper_until(gripper, lambda r: not r.fault)
+
+
+def test_a_gripper_that_refuses_is_a_fault_until_recovery(robot: FciEmulator, gripper: FrankaGripper) -> None:
+    robot.set_gripper(fails=True)
+    gripper.request(False)
+    assert "failed to grasp" in gripper_until(gripper, lambda r: bool(r.fault)).fault
+    gripper.recover()
+    assert gripper.read().fault == ""
+
+
+def test_a_gripper_that_is_not_homed_is_named(robot: FciEmulator, gripper: FrankaGripper) -> None:
+    robot.set_gripper(max_width_m=0.0)
+    assert "not homed" in gripper_until(gripper, lambda r: bool(r.fault)).fault

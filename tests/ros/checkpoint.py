@@ -1,0 +1,30 @@
+"""A small policy with random weights, written to disk as training writes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
+from clar_core.observation.spec import ObservationSpec
+from clar_core.training.checkpoints import Checkpoint, save_checkpoint
+from clar_core.training.normalizer import Normalizer
+
+
+def write_checkpoint(directory: Path, *, encoder: str = "pointnet", spec: ObservationSpec | None = None) -> Path:
+    """Write the checkpoint and return its directory. The steps that it asks for are a millimetre at most."""
+    torch.manual_seed(0)
+    config = PolicyConfig(encoder=encoder_preset(encoder))
+    mean = np.array([0.5, 0.0, 0.3, 1, 0, 0, 0, -1, 0, 0.5], dtype=np.float32)
+    normalizer = Normalizer(
+        state_mean=mean,
+        state_std=np.full(10, 0.1, dtype=np.float32),
+        action_mean=np.array([0.001, 0, 0, 0, 0, 0], dtype=np.float32),
+        action_std=np.full(6, 0.001, dtype=np.float32),
+    )
+    save_checkpoint(
+        directory, Checkpoint(build_policy(config), config, spec or ObservationSpec(), normalizer, provenance={})
+    )
+    return directory
