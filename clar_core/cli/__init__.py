@@ -1,0 +1,1 @@
+"""The command ``clar``: one file a subcommand, imported when it is called and not before."""
