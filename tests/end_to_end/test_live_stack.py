@@ -1,0 +1,145 @@
+"""The whole stack from its launch file: up and DISARMED, the arm moved from images, and down again whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from clar import names, operate, qos
+from clar_interfaces.msg import RobotState
+from tests.ros.checkpoint import write_checkpoint
+from tests.ros.processes import Probe, wait_for
+
+pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(400)]
+
+READY_WITHIN_S = 180.0
+
+
+@pytest.fixture
+def probe(ros_domain: int) -> Iterator[Probe]:
+    probe = Probe()
+    yield probe
+    probe.close()
+
+
+class Launch:
+    """`ros2 launch clar policy.launch.py hardware:=sim` in a session of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.log = folder / "launch.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["ros2", "launch", "clar", "policy.launch.py", "hardware:=sim", *arguments],
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def processes(self) -> dict[int, str]:
+        """Ids and command lines of all that runs below the launch."""
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = entry.read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+        found, heap = {}, list(children.get(self.process.pid, []))
+        while heap:
+            pid = heap.pop()
+            heap += children.get(pid, [])
+            try:
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+    def pid_of(self, executable: str) -> int:
+        """The process of one node."""
+        return next(pid for pid, command in self.processes().items() if f"lib/clar/{executable} " in command)
+
+    def end(self) -> None:
+        """End everything, whatever state it is in."""
+        started = self.processes()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(30.0)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        for pid in started:
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def stack(probe: Probe, tmp_path: Path, fci_address: str) -> Iterator[Launch]:
+    write_checkpoint(tmp_path / "policy")
+    statuses = probe.collect(DiagnosticStatus, names.TOPIC_MANAGER_STATUS, qos.LATCHED)
+    launch = Launch(tmp_path, "checkpoint:=policy", "device:=cpu", f"robot_ip:={fci_address}")
+    try:
+        wait_for(
+            lambda: launch.process.poll() is not None or (statuses and statuses[-1].message == "ready"),
+            "the stack to be ready",
+            READY_WITHIN_S,
+        )
+        assert launch.process.poll() is None, launch.log.read_text()
+        yield launch
+    finally:
+        launch.end()
+
+
+def position(state: RobotState) -> np.ndarray:
+    p = state.measured_pose.position
+    return np.array([p.x, p.y, p.z])
+
+
+def test_arm_and_start_move_the_arm_from_images_and_ctrl_c_leaves_no_process(probe: Probe, stack: Launch) -> None:
+    states = probe.collect(RobotState, names.TOPIC_ROBOT_STATE, qos.STATE)
+    wait_for(lambda: states, "the arm's state")
+    start = position(states[-1])
+    assert states[-1].mode == RobotState.MODE_DISARMED
+    assert operate.main(["start", "policy"]) == 1, "START must be refused while DISARMED"
+    assert operate.main(["arm"]) == 0
+    assert operate.main(["start", "policy"]) == 0
+    wait_for(lambda: np.linalg.norm(position(states[-1]) - start) > 0.005, "the arm to move by 5 mm")
+    assert operate.main(["stop"]) == 0
+    assert operate.main(["status"]) == 0
+    started = stack.processes()
+    assert len(started) >= 7
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.process.wait(30.0) == 0
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), "all processes to be gone", 5.0)
+    assert "Traceback" not in stack.log.read_text()
+
+
+def test_kill_9_of_the_policy_stops_the_arm_and_the_policy_comes_back(probe: Probe, stack: Launch) -> None:
+    states = probe.collect(RobotState, names.TOPIC_ROBOT_STATE, qos.STATE)
+    assert operate.main(["arm"]) == 0
+    assert operate.main(["start", "policy"]) == 0
+
+    def speed(state: RobotState) -> float:
+        t = state.commanded_twist.linear
+        return float(np.linalg.norm((t.x, t.y, t.z)))
+
+    wait_for(lambda: states and speed(states[-1]) > 0.003, "the arm to move")
+    os.kill(stack.pid_of("policy"), signal.SIGKILL)
+    killed_s = time.time()
+    wait_for(lambda: speed(states[-1]) == 0.0, "zero commanded velocity", 5.0)
+    stopped_s = next(
+        s
+        for state in states
+        if (s := state.header.stamp.sec + state.header.stamp.nanosec * 1e-9) > killed_s and speed(state) == 0.0
+    )
+    assert stopped_s - killed_s < 0.4
+    wait_for(lambda: "came back after an unexpected end" in stack.log.read_text(), "the policy to come back")
+    wait_for(lambda: states[-1].mode != RobotState.MODE_RUNNING, "the arm to leave RUNNING by itself")
