@@ -13,6 +13,7 @@ from scripts.setup.runner import Console, SetupError, Step
 
 # Contents that a build copies or compiles. All else is linked, so only its presence matters.
 _BUILT = {"package.xml", "CMakeLists.txt", "setup.py", "setup.cfg", ".msg", ".srv", ".action"}
+_LONGEST_TARGET = 255
 _CHECK = "import rclpy, tf2_ros, launch_ros, sensor_msgs_py, tf_transformations, clar, clar_core, clar_interfaces.msg"
 
 
@@ -58,8 +59,27 @@ def _files(package: Path) -> list[Path]:
     return [*linked, *built, *package.glob("*/__init__.py")]
 
 
+def restore_links(package: Path) -> list[Path]:
+    """Make links again of the text files that a copy or a checkout without symbolic links left in their place.
+
+    Such a file holds the link's target and nothing else. Returns what was restored.
+    """
+    restored = []
+    for path in sorted(package.iterdir()):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LONGEST_TARGET:
+            continue
+        target = path.read_bytes().decode(errors="replace").strip()
+        if target.startswith("../") and (package / target).is_dir():
+            path.unlink()
+            path.symlink_to(target)
+            restored.append(path)
+    return restored
+
+
 def workspace_step(layout: Layout) -> Step:
     """The step that builds underlay and workspace."""
+    for package in packages_in(layout.workspace / "src"):
+        restore_links(package)
     skipped = provided_elsewhere(layout)
     note = f" (from ROS 2 Jazzy: {' '.join(skipped)})" if skipped else ""
     return Step(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from scripts.setup.layout import Layout
-from scripts.setup.workspace import build_environment, package_name, provided_elsewhere, workspace_inputs
+from scripts.setup.workspace import build_environment, package_name, provided_elsewhere, restore_links, workspace_inputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,3 +73,15 @@ def test_a_sourced_shell_does_not_leak_into_the_build(layout: Layout, monkeypatc
     environment = build_environment(layout)
     assert "PYTHONPATH" not in environment
     assert environment["AMENT_PREFIX_PATH"] == str(layout.venv)
+
+
+def test_links_that_a_checkout_left_as_text_files_are_made_again(tmp_path: Path) -> None:
+    package = tmp_path / "ros2_ws" / "src" / "clar"
+    (tmp_path / "launch").mkdir()
+    write(package / "launch", "../../../launch")
+    write(package / "setup.cfg", "[develop]")
+    write(package / "nowhere", "../../../no_such_folder")
+    assert restore_links(package) == [package / "launch"]
+    assert (package / "launch").resolve() == tmp_path / "launch"
+    assert not (package / "nowhere").is_symlink()
+    assert (package / "setup.cfg").read_text() == "[develop]"
