@@ -62,6 +62,7 @@ class StandIn(Node):
         self.sim.publish(state)
 
     def run_trials(self, handle) -> RunTrials.Result:
+        print("trials began", flush=True)
         seeds = handle.request.seeds
         for index, seed in enumerate(seeds):
             self.seed = int(seed)

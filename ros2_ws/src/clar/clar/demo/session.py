@@ -14,7 +14,8 @@ from clar_core.simulation.tasks import Task
 from clar_interfaces.action import RunTrials
 
 _POLL_S = 0.05
-_DISCOVERY_S = 1.0
+_DISCOVERY_S = 3.0
+"""A busy machine takes its time to find other nodes; a second stack unseen would fight the first for the arm."""
 _READY_WITHIN_S = 150.0
 _PREPARE_S = 60.0
 """What opening the gripper, going home and resetting the cell may take per trial."""
