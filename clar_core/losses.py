@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,3 +30,71 @@ def policy_loss(predicted: Tensor, target: Tensor, *, gripper_weight: float = 0.
     rotation = F.mse_loss(predicted[:, 3:6], target[:, 3:6])
     gripper = F.binary_cross_entropy_with_logits(predicted[:, 6], target[:, 6])
     return PolicyLoss(translation + rotation + gripper_weight * gripper, translation, rotation, gripper)
+
+
+def chamfer_distance(predicted: Tensor, target: Tensor) -> Tensor:
+    """l2 Chamfer distance of patches, CLAR Eq. 1: squared distances to the nearest, both ways, each averaged.
+
+    Args:
+        predicted: (..., K, 3).
+        target: (..., L, 3), the same leading dimensions.
+
+    Returns:
+        Scalar, the mean over the patches.
+    """
+    predicted, target = predicted.flatten(0, -3).float(), target.flatten(0, -3).float()
+    squared = (
+        predicted.square().sum(-1)[:, :, None]
+        + target.square().sum(-1)[:, None]
+        - 2.0 * predicted @ target.transpose(1, 2)
+    ).clamp_min(0.0)
+    return squared.amin(2).mean() + squared.amin(1).mean()
+
+
+def contrastive_loss(
+    first: Tensor,
+    second: Tensor,
+    scale: Tensor | float,
+    *,
+    same: Tensor | None = None,
+    excluded: Tensor | None = None,
+    decoupled: bool = False,
+) -> Tensor:
+    """Symmetric contrastive loss, CLAR Eqs. 2-4 and 6, as InfoNCE: the positive counts in the denominator, mean over i.
+
+    Args:
+        first: (N, D) features of unit length.
+        second: (N, D) features of unit length; row i belongs to row i of ``first``.
+        scale: 1 / temperature.
+        same: (N,) ids; rows with equal ids are positives of each other, in equal parts.
+        excluded: (N, N) bool, True where ``second[j]`` is no negative of ``first[i]``; the diagonal must be False.
+        decoupled: Eq. 4 to the letter: the positive is left out of the denominator. Needs a fixed temperature, a
+            learned one runs into its bound.
+
+    Returns:
+        Scalar.
+    """
+    logits = (first.float() @ second.float().T) * scale
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    targets = own if same is None else same[:, None] == same[None]
+    if excluded is not None:
+        logits = logits.masked_fill(excluded, float("-inf"))
+        targets = targets & ~excluded
+    return 0.5 * (_one_way(logits, targets, decoupled) + _one_way(logits.T, targets.T, decoupled))
+
+
+def contrastive_chance(excluded: Tensor) -> Tensor:
+    """What ``contrastive_loss`` is when the features tell nothing: mean log of the number of candidates, both ways.
+
+    Args:
+        excluded: (N, N) bool, as there.
+    """
+    candidates = (~excluded).float()
+    return 0.5 * (candidates.sum(0).log().mean() + candidates.sum(1).log().mean())
+
+
+def _one_way(logits: Tensor, targets: Tensor, decoupled: bool) -> Tensor:
+    denominator = logits.masked_fill(targets, float("-inf")) if decoupled else logits
+    log_ratio = logits - denominator.logsumexp(1, keepdim=True)
+    shares = targets / targets.sum(1, keepdim=True)
+    return -(log_ratio.masked_fill(~targets, 0.0) * shares).sum(1).mean()

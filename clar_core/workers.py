@@ -81,6 +81,17 @@ def map_unordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def in_order(pairs: Iterable[tuple[int, Result]], first: int) -> Iterator[Result]:
+    """Results of jobs numbered from ``first`` on, by number, whatever the order in which they were finished."""
+    waiting: dict[int, Result] = {}
+    expected = first
+    for number, result in pairs:
+        waiting[number] = result
+        while expected in waiting:
+            yield waiting.pop(expected)
+            expected += 1
+
+
 _END: Any = object()
 _setup_error: Exception | None = None
 

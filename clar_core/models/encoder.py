@@ -113,9 +113,15 @@ class PointEncoder(nn.Module):
             fps_ordered: the points come in farthest-point order; without it, farthest-point sampling runs here.
         """
         centres, patches = self.group(points, fps_ordered=fps_ordered)
-        batch = points.shape[0]
-        tokens = torch.cat([self.cls_token.expand(batch, -1, -1), self.patch_embed(patches)], dim=1)
-        positions = torch.cat([self.cls_pos.expand(batch, -1, -1), self.pos_embed(centres)], dim=1)
+        return self.encode_all(self.patch_embed(patches), centres)
+
+    def encode_all(self, tokens: Tensor, centres: Tensor) -> PointFeatures:
+        """Features of all patches with the class token: patch tokens (B, G, dim) and their centres (B, G, 3)."""
+        batch = tokens.shape[0]
+        positions = self.pos_embed(centres)
+        summary = self.cls_token.expand(batch, -1, -1).to(tokens.dtype)
+        tokens = torch.cat([summary, tokens], dim=1)
+        positions = torch.cat([self.cls_pos.expand(batch, -1, -1).to(positions.dtype), positions], dim=1)
         encoded = self.norm(self.blocks(tokens, positions))
         summary, tokens = encoded[:, 0], encoded[:, 1:]
         return PointFeatures(tokens, centres, torch.cat([summary, tokens.amax(1)], dim=-1))

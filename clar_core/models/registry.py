@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from clar_core.models.baselines.pointnet import PointNet, PointNetConfig
+from clar_core.models.configuration import build_config, plain
 from clar_core.models.encoder import PointEncoder, PointEncoderConfig
 from clar_core.models.policy import Policy, PolicyHeadConfig
 
@@ -48,8 +48,8 @@ class PolicyConfig:
         encoder: dict[str, Any] = {"kind": "none"}
         for kind, config_type in _KINDS.items():
             if isinstance(self.encoder, config_type):
-                encoder = {"kind": kind, **_plain(self.encoder)}
-        return {"encoder": encoder, "head": _plain(self.head)}
+                encoder = {"kind": kind, **plain(self.encoder)}
+        return {"encoder": encoder, "head": plain(self.head)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PolicyConfig:
@@ -59,12 +59,12 @@ class PolicyConfig:
                 raise ValueError(f"model.{name}: expected an object, got {values.get(name)!r}")
         encoder = dict(values["encoder"])
         kind = encoder.pop("kind", None)
-        head = _build(PolicyHeadConfig, values["head"], "model.head")
+        head = build_config(PolicyHeadConfig, values["head"], "model.head")
         if kind == "none":
             return cls(encoder=None, head=head)
         if kind not in _KINDS:
             raise ValueError(f"model.encoder.kind: expected one of {', '.join(_KINDS)}, none; got {kind!r}")
-        return cls(encoder=_build(_KINDS[kind], encoder, "model.encoder"), head=head)
+        return cls(encoder=build_config(_KINDS[kind], encoder, "model.encoder"), head=head)
 
 
 def encoder_preset(name: str) -> EncoderConfig:
@@ -87,33 +87,3 @@ def build_encoder(config: EncoderConfig) -> nn.Module | None:
 def build_policy(config: PolicyConfig) -> Policy:
     """The policy of a configuration, randomly initialised."""
     return Policy(build_encoder(config.encoder), config.head)
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(config).items()}
-
-
-def _build(config_type: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """A configuration dataclass from JSON values, or ValueError naming the field."""
-    defaults = config_type()
-    known = {f.name for f in dataclasses.fields(config_type)}
-    arguments: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"{where}.{name}: unknown field, expected one of {', '.join(sorted(known))}")
-        default = getattr(defaults, name)
-        if isinstance(default, tuple):
-            if not isinstance(value, (list, tuple)) or not all(type(item) is int for item in value):
-                raise ValueError(f"{where}.{name}: expected a list of whole numbers, got {value!r}")
-            value = tuple(value)
-        elif isinstance(default, float) and type(value) is int:
-            value = float(value)
-        elif type(value) is not type(default):
-            raise ValueError(f"{where}.{name}: expected {type(default).__name__}, got {value!r}")
-        arguments[name] = value
-    if missing := sorted(known - set(arguments)):
-        raise ValueError(f"{where}.{missing[0]}: missing")
-    try:
-        return config_type(**arguments)
-    except ValueError as error:
-        raise ValueError(f"model.{error}") from error

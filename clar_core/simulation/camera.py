@@ -10,6 +10,7 @@ collision meshes. Depth is rendered from 1 and 3, five times faster than with th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,7 @@ class DepthCamera:
         self._options = geometry_options(DEPTH_GROUPS)
         self._depth_m = np.empty((self.intrinsics.height, self.intrinsics.width), dtype=np.float32)
         if noise is not None:
-            self._fields = _noise_fields(self.intrinsics, noise, np.random.default_rng(seed))
+            self._fields = _noise_fields(self.intrinsics, noise, seed)
 
     def render(self, data: mujoco.MjData, rng: np.random.Generator) -> NDArray[np.uint16]:
         """Depth image (480, 640) uint16 in millimetres, 0 where there is none, of the state in ``data``."""
@@ -134,7 +135,7 @@ class ColorCamera:
         scene = self._renderer.scene
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             scene.flags[flag] = visual_meshes
-        self._map = _lens_map(self.intrinsics)
+        self._map = lens_map(self.intrinsics)
 
     def render(self, data: mujoco.MjData) -> NDArray[np.uint8]:
         """Colour image (480, 640, 3) uint8 RGB of the state in ``data``."""
@@ -159,8 +160,10 @@ def geometry_options(groups: Sequence[int]) -> mujoco.MjvOption:
 _Field = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 
 
-def _noise_fields(intrinsics: Intrinsics, noise: DepthNoise, rng: np.random.Generator) -> list[_Field]:
+@functools.lru_cache(maxsize=2)
+def _noise_fields(intrinsics: Intrinsics, noise: DepthNoise, seed: int) -> list[_Field]:
     """A pool of random fields; every image takes one and shifts it, which is far cheaper than drawing 300k numbers."""
+    rng = np.random.default_rng(seed)
     shape = (intrinsics.height, intrinsics.width)
     v, u = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     right, bottom = shape[1] - 1, shape[0] - 1
@@ -178,9 +181,16 @@ def _noise_fields(intrinsics: Intrinsics, noise: DepthNoise, rng: np.random.Gene
     return fields
 
 
-def _lens_map(intrinsics: Intrinsics) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where each pixel of the distorted image lies in the undistorted render of the same focal length and centre."""
+LensMap = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def lens_map(intrinsics: Intrinsics, rendered: Intrinsics | None = None) -> LensMap:
+    """Where each pixel of the distorted image lies in an undistorted render: columns and rows, (height, width) float32.
+
+    The render has the same focal length, centre and size unless ``rendered`` says otherwise.
+    """
     rays = pixel_rays(intrinsics)
-    map_x = rays[..., 0] * intrinsics.fx + intrinsics.cx
-    map_y = rays[..., 1] * intrinsics.fy + intrinsics.cy
+    rendered = rendered or intrinsics
+    map_x = rays[..., 0] * rendered.fx + rendered.cx
+    map_y = rays[..., 1] * rendered.fy + rendered.cy
     return map_x.astype(np.float32), map_y.astype(np.float32)

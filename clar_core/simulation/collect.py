@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from clar_core.data.episode import Episode, Step
 from clar_core.data.store import StoreWriter
 from clar_core.simulation.env import CellEnv, EnvConfig
-from clar_core.workers import map_unordered
+from clar_core.workers import in_order, map_unordered
 
 Array = NDArray[np.float64]
 Act = Callable[[dict[str, NDArray[np.float32]]], Array]
@@ -169,15 +169,8 @@ def _in_order(config: CollectConfig) -> Iterator[Episode]:
             yield seed
             seed += 1
 
-    waiting: dict[int, Episode] = {}
-    expected = config.first_seed
-    for seed, episode in map_unordered(
-        _run_seed, seeds(), workers=config.workers, setup=_begin_worker, setup_arguments=(config,)
-    ):
-        waiting[seed] = episode
-        while expected in waiting:
-            yield waiting.pop(expected)
-            expected += 1
+    episodes = map_unordered(_run_seed, seeds(), workers=config.workers, setup=_begin_worker, setup_arguments=(config,))
+    yield from in_order(episodes, config.first_seed)
 
 
 _worker: tuple[CollectConfig, CellEnv, Act | None] | None = None

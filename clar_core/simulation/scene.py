@@ -8,6 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import mujoco
 import numpy as np
@@ -26,7 +27,6 @@ from clar_core.simulation.camera import (
     T_BASE_DEPTH,
     T_DEPTH_COLOR,
 )
-from clar_core.simulation.tasks.base import Task
 
 HOME_JOINT_POSITIONS_RAD = (0.0, -0.2289, 0.0, -2.4007, 0.0, 2.1717, -0.1745)
 """TCP at (0.46, 0.00, 0.30) m, pointing down, fingers opening across the camera's line of sight, so that neither finger
@@ -44,7 +44,14 @@ _FLOOR_Z_M = -0.75
 _T_HAND_TCP = make_pose(translation=(0.0, 0.0, FLANGE_TO_TCP_M))
 
 
-def populate(simulator: MujocoSimulator, task: Task) -> None:
+class Bodies(Protocol):
+    """What stands on the table: a task, or the objects of a randomised scene."""
+
+    def add_bodies(self, worldbody: ET.Element) -> None:
+        """Append the bodies to a scene that is being built."""
+
+
+def populate(simulator: MujocoSimulator, task: Bodies) -> None:
     """Add the robot, the cell and the task's bodies to a franky-sim simulator that has not started."""
     simulator.add_robot(initial_q=HOME_JOINT_POSITIONS_RAD, initial_hand_width=HAND_MAX_WIDTH_M)
     visual = _child(simulator.scene, "visual")
@@ -83,7 +90,7 @@ def populate(simulator: MujocoSimulator, task: Task) -> None:
     task.add_bodies(worldbody)
 
 
-def compile_model(task: Task, *, timestep_s: float = 0.002, visual_meshes: bool = False) -> mujoco.MjModel:
+def compile_model(task: Bodies, *, timestep_s: float = 0.002, visual_meshes: bool = False) -> mujoco.MjModel:
     """Compile the scene. Without the robot's visual meshes it looks coarse and compiles ten times faster."""
     with MujocoSimulator() as simulator:
         populate(simulator, task)

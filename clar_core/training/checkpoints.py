@@ -9,13 +9,10 @@ provenance.json       data, git revision, calibration, figures, SHA-256 of the o
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,9 +23,20 @@ from torch import Tensor
 from clar_core.models.policy import ACTION_DIM, Policy
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.observation.spec import ObservationSpec
+from clar_core.training.checkpoint_files import (
+    CheckpointError,
+    check_digests,
+    complete_swap,
+    member,
+    parse,
+    parse_object,
+    read,
+    replace_directory,
+    to_json,
+)
 from clar_core.training.normalizer import Normalizer
 
-Parsed = TypeVar("Parsed")
+__all__ = ["ACTION", "Checkpoint", "CheckpointError", "check_observation", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "clar-policy/1"
 ACTION: dict[str, Any] = {
@@ -43,10 +51,6 @@ CAMERAS = 1
 
 _CONFIG, _MODEL, _NORMALIZER, _PROVENANCE = "config.json", "model.safetensors", "normalizer.json", "provenance.json"
 _LANGUAGE = "instruction_features"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used. The message names the file, the field, what was expected and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +92,13 @@ def save_checkpoint(directory: Path | str, checkpoint: Checkpoint) -> None:
     if checkpoint.instruction_features is not None:
         tensors[_LANGUAGE] = checkpoint.instruction_features
     files = {
-        _CONFIG: _json(config),
-        _NORMALIZER: _json(checkpoint.normalizer.to_dict()),
+        _CONFIG: to_json(config),
+        _NORMALIZER: to_json(checkpoint.normalizer.to_dict()),
         _MODEL: save_tensors({name: value.contiguous() for name, value in tensors.items()}),
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files[_PROVENANCE] = _json({**checkpoint.provenance, "sha256": digests})
-    _replace_directory(directory, files)
+    files[_PROVENANCE] = to_json({**checkpoint.provenance, "sha256": digests})
+    replace_directory(directory, files)
 
 
 def load_checkpoint(directory: Path | str) -> Checkpoint:
@@ -105,20 +109,20 @@ def load_checkpoint(directory: Path | str) -> Checkpoint:
             of another action, number of cameras, observation or architecture than its weights or this software.
     """
     directory = Path(directory)
-    _complete_swap(directory)
+    complete_swap(directory)
     if not directory.is_dir():
         raise CheckpointError(
             f"{directory}: there is no checkpoint directory here; give the path of one, or make one with `clar train`"
         )
-    contents = {name: _read(directory / name) for name in (_CONFIG, _MODEL, _NORMALIZER, _PROVENANCE)}
-    provenance = _object(directory / _PROVENANCE, contents[_PROVENANCE])
-    _check_digests(directory, contents, provenance)
-    config = _object(directory / _CONFIG, contents[_CONFIG])
+    contents = {name: read(directory / name) for name in (_CONFIG, _MODEL, _NORMALIZER, _PROVENANCE)}
+    provenance = parse_object(directory / _PROVENANCE, contents[_PROVENANCE])
+    check_digests(directory, contents, provenance, (_CONFIG, _NORMALIZER, _MODEL), _PROVENANCE)
+    config = parse_object(directory / _CONFIG, contents[_CONFIG])
     _check_contract(directory / _CONFIG, config)
-    spec = _parse(directory / _CONFIG, ObservationSpec.from_dict, _member(directory / _CONFIG, config, "observation"))
-    model_config = _parse(directory / _CONFIG, PolicyConfig.from_dict, _member(directory / _CONFIG, config, "model"))
-    normalizer = _parse(
-        directory / _NORMALIZER, Normalizer.from_dict, _object(directory / _NORMALIZER, contents[_NORMALIZER])
+    spec = parse(directory / _CONFIG, ObservationSpec.from_dict, member(directory / _CONFIG, config, "observation"))
+    model_config = parse(directory / _CONFIG, PolicyConfig.from_dict, member(directory / _CONFIG, config, "model"))
+    normalizer = parse(
+        directory / _NORMALIZER, Normalizer.from_dict, parse_object(directory / _NORMALIZER, contents[_NORMALIZER])
     )
     instructions = config.get("instructions", [])
     if not isinstance(instructions, list) or not all(isinstance(sentence, str) for sentence in instructions):
@@ -179,7 +183,7 @@ def _check_contract(path: Path, config: Mapping[str, Any]) -> None:
             f"{path}: format: expected {FORMAT!r}, found {config.get('format')!r}; "
             "use the software version that wrote it, or train again"
         )
-    action = _member(path, config, "action")
+    action = member(path, config, "action")
     for name, expected in ACTION.items():
         if action.get(name) != expected:
             raise CheckpointError(
@@ -190,86 +194,3 @@ def _check_contract(path: Path, config: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{path}: cameras: this software observes with {CAMERAS}, the checkpoint with {config.get('cameras')!r}"
         )
-
-
-def _check_digests(directory: Path, contents: Mapping[str, bytes], provenance: Mapping[str, Any]) -> None:
-    digests = _member(directory / _PROVENANCE, provenance, "sha256")
-    for name in (_CONFIG, _NORMALIZER, _MODEL):
-        if digests.get(name) != hashlib.sha256(contents[name]).hexdigest():
-            raise CheckpointError(
-                f"{directory / name}: its SHA-256 is not the one in {_PROVENANCE} (sha256.{name}): "
-                f"truncated or altered ({len(contents[name])} bytes); copy the checkpoint again"
-            )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing; copy the whole checkpoint directory") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-
-
-def _object(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}; copy the file again")
-    return value
-
-
-def _member(path: Path, values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = values.get(name)
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: {name}: expected an object, found {value!r}; copy the checkpoint again")
-    return value
-
-
-def _parse(path: Path, parse: Callable[[dict[str, Any]], Parsed], values: dict[str, Any]) -> Parsed:
-    try:
-        return parse(values)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}; copy the checkpoint again or train one") from error
-
-
-def _json(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _set_aside(directory: Path) -> Path:
-    return directory.with_name(f".{directory.name}.old")
-
-
-def _complete_swap(directory: Path) -> None:
-    """A writer that died between its two renames left no directory, only the old one, set aside: put it back."""
-    if not directory.exists() and _set_aside(directory).is_dir():
-        _set_aside(directory).rename(directory)
-
-
-def _replace_directory(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write beside the target, then swap by renaming, so that a crash leaves the old one or the new one."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    fresh = directory.with_name(f".{directory.name}.new")
-    stale = _set_aside(directory)
-    _complete_swap(directory)
-    for leftover in (fresh, stale):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    fresh.mkdir()
-    for name, content in files.items():
-        _write(fresh / name, content)
-    if directory.exists():
-        directory.rename(stale)
-    fresh.rename(directory)
-    if stale.exists():
-        shutil.rmtree(stale)
