@@ -39,6 +39,10 @@ def _operate(word: str, summary: str) -> Command:
     return Command((word,), summary, "clar.operate", leading=(word,))
 
 
+def _data(word: str, summary: str, module: str, leading: tuple[str, ...] = ()) -> Command:
+    return Command(("data", word), summary, f"clar_core.cli.{module}", leading=leading)
+
+
 GROUPS: dict[str, tuple[Command, ...]] = {
     "See it work": (
         Command(("demo",), "run trials of a policy in the live simulated cell and write a report", "clar.demo.main"),
@@ -50,13 +54,19 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         _operate("stop", "stop the arm now; it stays armed"),
         _operate("disarm", "stop the arm and take the permission to move"),
         _operate("recover", "clear the robot's errors after a halt"),
+        Command(("teleop",), "command the arm by hand and record episodes, in this terminal", "clar.teleop"),
     ),
     "Set up a cell": (
         Command(("cell", "init"), "write a commented cell.yaml, the one file that a site edits", "clar_core.cli.cell"),
     ),
+    "Demonstrations": (
+        _data("inspect", "what a bag holds: topics, rates, episodes", "data_validate", leading=("inspect",)),
+        _data("validate", "is each episode fit for training, and why not", "data_validate", leading=("validate",)),
+        _data("convert", "bags to a store that trains", "data_convert"),
+        _data("recover", "finish recordings that a crash or a full disk cut off", "recover"),
+        _data("collect", "record expert demonstrations in the simulated cell, without ROS", "collect"),
+    ),
     "Learn": (
-        Command(("data", "collect"), "record expert demonstrations in the simulated cell", "clar_core.cli.collect"),
-        Command(("data", "recover"), "finish recordings that a crash or a full disk cut off", "clar_core.cli.recover"),
         Command(("data", "views"), "render posed RGB-D views to pre-train on", "clar_core.cli.views"),
         Command(("pretrain",), "pre-train a point encoder on posed RGB-D views", "clar_core.cli.pretrain"),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),

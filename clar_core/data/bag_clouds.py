@@ -7,11 +7,12 @@ same points, bit for bit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clar_core.data.bags import BagReader
 from clar_core.data.messages import MessageError, depth_image, intrinsics_of, stamp_ns, transform_of
@@ -50,6 +51,9 @@ def read_clouds(
     *,
     depth_scale_m: float = 0.001,
     skipped: Counter[str] | None = None,
+    stamps_ns: Collection[int] | None = None,
+    T_base_camera: ArrayLike | None = None,
+    frames: FrameTree | None = None,
 ) -> Iterator[BagCloud]:
     """The clouds of a bag's depth images in order.
 
@@ -59,24 +63,32 @@ def read_clouds(
         topics: names in this bag.
         depth_scale_m: metres per unit of depth.
         skipped: counts, by reason, the images that gave no cloud: those that the live node would have held back, too.
+        stamps_ns: capture stamps of the images that are wanted; all when None.
+        T_base_camera: (4, 4) depth optical frame in the base frame, instead of the bag's transforms.
+        frames: the bag's transforms, when they were read already.
 
     Raises:
         BagError: the bag lacks the depth image or its intrinsics, or is damaged.
     """
     counted = Counter[str]() if skipped is None else skipped
-    frames = read_frames(bag, topics)
+    frames = read_frames(bag, topics) if frames is None else frames
     intrinsics: Intrinsics | None = None
     for message in bag.messages([topics.image, topics.info]):
         try:
             if message.topic == topics.info:
                 intrinsics = intrinsics_of(message.message)
                 continue
+            header = message.message.header
+            stamp = stamp_ns(header.stamp)
+            if stamps_ns is not None and stamp not in stamps_ns:
+                continue
             if intrinsics is None:
                 counted["no camera_info before the image"] += 1
                 continue
-            header = message.message.header
-            stamp = stamp_ns(header.stamp)
-            pose = _as_carried_by_a_message(frames.lookup(spec.base_frame, header.frame_id, stamp))
+            if T_base_camera is None:
+                pose = _as_carried_by_a_message(frames.lookup(spec.base_frame, header.frame_id, stamp))
+            else:
+                pose = np.asarray(T_base_camera, dtype=np.float64)
             depth = depth_image(message.message)
             yield BagCloud(stamp, build_cloud(depth, intrinsics, pose, spec, depth_scale_m=depth_scale_m))
         except TooFewPointsError:
@@ -89,15 +101,25 @@ def read_clouds(
 
 def read_frames(bag: BagReader, topics: DepthTopics = DepthTopics()) -> FrameTree:  # frozen
     """All transforms of a bag as one tree. Raises BagError for a damaged bag, MessageError for an impossible one."""
-    frames = FrameTree(_WHOLE_BAG_NS)
+    frames = whole_bag_frames()
     for message in bag.messages([name for name in (topics.tf_static, topics.tf) if name in bag.topics]):
-        for transform in message.message.transforms:
-            parent, child, pose = transform.header.frame_id, transform.child_frame_id, transform_of(transform.transform)
-            if message.topic == topics.tf_static:
-                frames.set_static(parent, child, pose)
-            else:
-                frames.set_timed(parent, child, pose, stamp_ns(transform.header.stamp))
+        add_transforms(frames, message.message, static=message.topic == topics.tf_static)
     return frames
+
+
+def add_transforms(frames: FrameTree, message: Any, *, static: bool) -> None:
+    """Put the transforms of a ``tf2_msgs/TFMessage`` into a tree. Raises MessageError or ValueError for bad ones."""
+    for transform in message.transforms:
+        parent, child, pose = transform.header.frame_id, transform.child_frame_id, transform_of(transform.transform)
+        if static:
+            frames.set_static(parent, child, pose)
+        else:
+            frames.set_timed(parent, child, pose, stamp_ns(transform.header.stamp))
+
+
+def whole_bag_frames() -> FrameTree:
+    """An empty tree that forgets nothing."""
+    return FrameTree(_WHOLE_BAG_NS)
 
 
 def _as_carried_by_a_message(T: Array) -> Array:

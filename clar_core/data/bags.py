@@ -146,19 +146,31 @@ class BagReader:
             BagError: a topic that the bag does not have, a type without a definition, or data that does not fit it.
         """
         for connection, stamp_ns, data in self._raw(topics, start_ns, stop_ns):
-            try:
-                message = self._typestore.deserialize_cdr(data, connection.msgtype)
-            except KeyError as error:
-                raise BagError(
-                    f"{self.path}: topic {connection.topic}: no definition of {connection.msgtype} in the bag; "
-                    "record it again with a recorder that embeds definitions, or leave the topic out"
-                ) from error
-            except Exception as error:
-                raise BagError(
-                    f"{self.path}: topic {connection.topic}, message at {stamp_ns} ns: does not fit "
-                    f"{connection.msgtype}: {error}"
-                ) from error
+            yield BagMessage(connection.topic, stamp_ns, self._decode(connection, stamp_ns, data))
+
+    def arrivals(self, decoded: Iterable[str]) -> Iterator[BagMessage]:
+        """All messages in order of reception; those of topics not in ``decoded`` with None for their content.
+
+        Raises BagError as :meth:`messages` does.
+        """
+        wanted = set(decoded)
+        for connection, stamp_ns, data in self._raw(None, None, None):
+            message = self._decode(connection, stamp_ns, data) if connection.topic in wanted else None
             yield BagMessage(connection.topic, stamp_ns, message)
+
+    def _decode(self, connection: Connection, stamp_ns: int, data: bytes) -> Any:
+        try:
+            return self._typestore.deserialize_cdr(data, connection.msgtype)
+        except KeyError as error:
+            raise BagError(
+                f"{self.path}: topic {connection.topic}: no definition of {connection.msgtype} in the bag; "
+                "record it again with a recorder that embeds definitions, or leave the topic out"
+            ) from error
+        except Exception as error:
+            raise BagError(
+                f"{self.path}: topic {connection.topic}, message at {stamp_ns} ns: does not fit "
+                f"{connection.msgtype}: {error}"
+            ) from error
 
     def raw_messages(self, topics: Iterable[str] | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, time of reception in ns, serialized message) in order of reception. Raises BagError as above."""

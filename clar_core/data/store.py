@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,15 @@ class StoreWriter:
         """Episodes committed so far."""
         return self._episodes
 
-    def append(self, episode: Episode) -> None:
-        """Write one episode and commit it. After a crash the store holds it whole or not at all."""
+    def append(self, episode: Episode, *, thinned: bool = False) -> None:
+        """Write one episode and commit it. After a crash the store holds it whole or not at all.
+
+        Args:
+            episode: to write.
+            thinned: its clouds went through :func:`thin_episode` for this store already, in another process.
+        """
         length = len(episode)
-        sampled = [_thin(step.cloud, self._points) for step in episode.steps]
+        sampled = [step.cloud if thinned else _thin(step.cloud, self._points) for step in episode.steps]
         clouds = np.stack([np.resize(cloud, (self._points, 3)) for cloud in sampled])
         start, end = self._steps, self._steps + length
         self._put("point_cloud", start, clouds.astype(np.float16))
@@ -249,6 +254,12 @@ class Store:
             episodes.append(EpisodeInfo(start, end, task, instruction, success, info))
             start = end
         return episodes
+
+
+def thin_episode(episode: Episode, points_per_cloud: int) -> Episode:
+    """The episode with its clouds in farthest-point order, as a store keeps them: the costly part of appending it."""
+    steps = [replace(step, cloud=_thin(step.cloud, points_per_cloud)) for step in episode.steps]
+    return replace(episode, steps=steps)
 
 
 def _thin(cloud: NDArray[np.float32], count: int) -> NDArray[np.float32]:

@@ -31,12 +31,23 @@ class LiveCell:
         auto_arm: whether to arm, and to recover after a halt, without asking. Simulated cell only.
         reset_pause_s: time for the operator to put the objects out.
         group: callback group of the clients and subscriptions.
+        source: who commands, and owns the arm after :meth:`start`.
+        marks: offer the services by which an operator marks success or failure.
     """
 
     def __init__(
-        self, node: Node, *, simulated: bool, auto_arm: bool, reset_pause_s: float, group: CallbackGroup
+        self,
+        node: Node,
+        *,
+        simulated: bool,
+        auto_arm: bool,
+        reset_pause_s: float,
+        group: CallbackGroup,
+        source: str = names.SOURCE_POLICY,
+        marks: bool = True,
     ) -> None:
         self._node = node
+        self._source = source
         self._simulated = simulated
         self._auto_arm = auto_arm
         self._reset_pause_s = reset_pause_s
@@ -55,13 +66,15 @@ class LiveCell:
                 (names.SERVICE_SIM_RESET, ResetCell),
                 (names.SERVICE_START_EPISODE, StartEpisode),
                 (names.SERVICE_END_EPISODE, EndEpisode),
+                (names.SERVICE_UNDO_EPISODE, Trigger),
             )
         }
         self._instruction_publisher = node.create_publisher(String, names.TOPIC_POLICY_INSTRUCTION, qos.LATCHED)
         # The mode alone, latched and published when it changes: a hundred states a second are nobody's need here.
         node.create_subscription(RobotState, names.TOPIC_ROBOT_MODE, self._on_robot, qos.LATCHED, callback_group=group)
-        node.create_service(Trigger, names.SERVICE_MARK_SUCCESS, self._marker(True), callback_group=group)
-        node.create_service(Trigger, names.SERVICE_MARK_FAILURE, self._marker(False), callback_group=group)
+        if marks:
+            node.create_service(Trigger, names.SERVICE_MARK_SUCCESS, self._marker(True), callback_group=group)
+            node.create_service(Trigger, names.SERVICE_MARK_FAILURE, self._marker(False), callback_group=group)
         if simulated:
             node.create_subscription(SimState, names.TOPIC_SIM_STATE, self._on_sim, qos.STATE, callback_group=group)
 
@@ -90,6 +103,10 @@ class LiveCell:
         if not wait_until(lambda: self._mode() == RobotState.MODE_ARMED, _MODE_WITHIN_S):
             raise CallError(f"{names.SERVICE_ARM} said yes, but the arm is not ARMED after {_MODE_WITHIN_S:g} s")
 
+    def arm(self) -> None:
+        """ARM, by request of the operator."""
+        self._trigger(names.SERVICE_ARM, _QUICK_S)
+
     def open_gripper(self) -> None:
         """Open the gripper."""
         self._trigger(names.SERVICE_OPEN_GRIPPER, _MOTION_S)
@@ -106,11 +123,16 @@ class LiveCell:
             self._node.get_logger().info(f"put the objects out: START in {self._reset_pause_s:g} s")
             time.sleep(self._reset_pause_s)
 
-    def start(self) -> None:
-        """START for the policy."""
+    @property
+    def robot(self) -> RobotState | None:
+        """The newest mode, None before the first."""
+        return self._robot
+
+    def start(self, owner: str = "") -> None:
+        """START for this cell's source, or for another owner: from RUNNING that is a take-over."""
         self._marked = None
         self._successes_in_a_row = 0
-        self._call(names.SERVICE_START, Start.Request(owner=names.SOURCE_POLICY), _QUICK_S)
+        self._call(names.SERVICE_START, Start.Request(owner=owner or self._source), _QUICK_S)
         if not wait_until(lambda: self._mode() != RobotState.MODE_ARMED, _MODE_WITHIN_S):
             raise CallError(f"{names.SERVICE_START} said yes, but the arm is not RUNNING after {_MODE_WITHIN_S:g} s")
 
@@ -136,25 +158,29 @@ class LiveCell:
             return None
         return f"the arm stopped: {robot.reason or 'no reason given'}"
 
-    def start_episode(self, task: str, instruction: str, seed: int) -> None:
+    def start_episode(self, task: str, instruction: str, seed: int, operator_name: str = "") -> None:
         """Begin an episode of the recorder."""
         request = StartEpisode.Request(
             task=task,
             instruction=instruction,
-            operator="",
-            source=names.SOURCE_POLICY,
+            operator_name=operator_name,
+            source=self._source,
             seed=seed if self._simulated else -1,
         )
         self._call(names.SERVICE_START_EPISODE, request, _QUICK_S)
 
-    def end_episode(self, success: bool | None) -> None:
-        """End the episode with the trial's outcome; None discards it."""
+    def end_episode(self, success: bool | None) -> str:
+        """End the episode with its outcome; None discards it. Returns what the recorder says about it."""
         outcome = {
             True: EndEpisode.Request.OUTCOME_SUCCESS,
             False: EndEpisode.Request.OUTCOME_FAILURE,
             None: EndEpisode.Request.OUTCOME_DISCARD,
         }[success]
-        self._call(names.SERVICE_END_EPISODE, EndEpisode.Request(outcome=outcome), _MOTION_S)
+        return self._call(names.SERVICE_END_EPISODE, EndEpisode.Request(outcome=outcome), _MOTION_S)
+
+    def undo_episode(self) -> str:
+        """Take the last kept episode out. Returns what the recorder says about it."""
+        return self._call(names.SERVICE_UNDO_EPISODE, Trigger.Request(), _MOTION_S)
 
     def _arm_is_gone(self) -> bool:
         return self._node.count_publishers(names.TOPIC_ROBOT_MODE) == 0
@@ -165,8 +191,8 @@ class LiveCell:
     def _trigger(self, name: str, timeout_s: float) -> None:
         self._call(name, Trigger.Request(), timeout_s)
 
-    def _call(self, name: str, request: Any, timeout_s: float) -> None:
-        call_successfully(self._clients[name], request, timeout_s)
+    def _call(self, name: str, request: Any, timeout_s: float) -> str:
+        return call_successfully(self._clients[name], request, timeout_s)
 
     def _marker(self, success: bool) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         def mark(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

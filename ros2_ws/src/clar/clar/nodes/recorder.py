@@ -15,11 +15,13 @@ from pathlib import Path
 
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from clar import names, qos
 from clar.node import ERROR, OK, WARN, Health, LifecycleNode, NodeError, run_node
 from clar.parameters import LifecycleParameters, parameter
 from clar.taps import Taps, ensure_definition
+from clar_core.data.audit import Auditor
 from clar_core.data.bag_writer import offered_qos
 from clar_core.data.bags import RECORDING_SUFFIX, BagError
 from clar_core.data.recording import RecordedTopic, Recording, RecordingLimits, RecordingStatus
@@ -30,6 +32,8 @@ _GRAPH_PERIOD_S = 0.5
 # An interrupted process has 4 s in all.
 _CLOSE_ON_EXIT_S = 1.5
 _CLOSE_EPISODE_S = 20.0
+UNDONE = "undone"
+"""Folder below the bags into which undo moves an episode: taken out, not lost."""
 _NICENESS = 10
 
 _OUTCOMES = {
@@ -51,6 +55,7 @@ DEFAULT_TOPICS = (
     names.TOPIC_ROBOT_STATE,
     names.TOPIC_JOINT_STATES,
     names.TOPIC_COMMAND,
+    names.TOPIC_TELEOP_STATUS,
     names.TOPIC_POLICY_TICK,
     names.TOPIC_TIMINGS,
     names.TOPIC_CALIBRATION,
@@ -80,6 +85,7 @@ class RecorderParameters(LifecycleParameters):
     flush_period_s: float = parameter(
         1.0, "The most that a killed recorder loses.", unit="s", minimum=0.05, maximum=10.0
     )
+    audit: bool = parameter(True, "Look through every episode when it ends, and tell whether it is fit for training.")
     compression_level: int = parameter(
         1, "Level of zstd; 3 takes twice as long as 1 and saves a fifth.", minimum=1, maximum=19
     )
@@ -106,6 +112,10 @@ class RecorderNode(LifecycleNode):
         self._episode: Episode | None = None
         self._calibration_hash = ""
         self._written = 0
+        self._kept: list[Path] = []
+        self._last_verdict = ""
+        self._auditor = Auditor()
+        self.on_release(self._auditor.close)
         self._lost_before: dict[str, int] = {}
         self._last_look = (time.monotonic(), dict[str, int]())
         self._taps = Taps(self, [t for t in p.topics if t != names.TOPIC_EPISODE], self._on_message)
@@ -114,6 +124,8 @@ class RecorderNode(LifecycleNode):
         self.create_subscription(String, names.TOPIC_CALIBRATION, self._on_calibration, qos.LATCHED)
         self.create_service(StartEpisode, names.SERVICE_START_EPISODE, self._start_episode)
         self.create_service(EndEpisode, names.SERVICE_END_EPISODE, self._end_episode)
+        self.create_service(Trigger, names.SERVICE_UNDO_EPISODE, self._undo_episode)
+        self.create_timer(_GRAPH_PERIOD_S, self._hear_auditor)
         self._tell_of_cut_off_bags()
 
     def activate(self) -> None:
@@ -139,7 +151,12 @@ class RecorderNode(LifecycleNode):
     def health(self) -> Health:
         """What is recorded at what rate, what was lost, and how much disk is left."""
         recording = self._recording
-        values: dict[str, object] = {"bags": self._written, "directory": self._directory}
+        values: dict[str, object] = {
+            "bags": self._written,
+            "episodes": len(self._kept),
+            "last_verdict": self._last_verdict,
+            "directory": self._directory,
+        }
         if recording is None:
             return Health(OK, "not recording", values)
         status = recording.status()
@@ -199,7 +216,43 @@ class RecorderNode(LifecycleNode):
             response.success, response.message = False, str(error)
             return response
         response.success, response.message, response.path = failure is None, failure or "closed", str(path or "")
+        if path is not None and not self.parameters.record_run:
+            response.message = failure or f"kept {path.name}"
+            self._kept.append(path)
+            if self.parameters.audit:
+                self._auditor.submit(path)
         return response
+
+    def _undo_episode(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Take the last kept episode out of the data: its bag moves to a folder of its own."""
+        try:
+            if self._episode is not None:
+                raise NodeError(f"episode {self._episode.episode_id} is running: end it first, then undo")
+            if not self._kept:
+                raise NodeError("nothing to undo: no episode was kept since the recorder started")
+            path = self._kept[-1]
+            aside = self._directory / UNDONE / path.name
+            aside.parent.mkdir(exist_ok=True)
+            path.rename(aside)
+            self._kept.pop()
+        except (NodeError, OSError) as error:
+            response.success, response.message = False, str(error)
+            return response
+        self.get_logger().info(f"undone: {path.name} is now in {aside.parent}")
+        response.success, response.message = True, f"undone: {path.name} (now in {aside.parent})"
+        return response
+
+    def _hear_auditor(self) -> None:
+        verdict = self._auditor.poll()
+        if verdict is None:
+            return
+        self._last_verdict = f"{verdict.level}: {verdict.text}"
+        log = self.get_logger()
+        if verdict.level == "ok":
+            log.info(f"audit ok: {verdict.text}")
+        else:
+            log.warning(f"audit {verdict.level}: {verdict.text}")
+        self.publish_diagnostics()
 
     def _close_episode(self, episode: Episode, recording: Recording, outcome: int) -> tuple[Path | None, str | None]:
         """Path of the episode's bag, None when it was discarded, and why it is not whole, if so."""

@@ -1,0 +1,41 @@
+"""Options that the data commands share: which observation, which mapping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clar_core.data.mapping import BagMapping, load_mapping
+from clar_core.observation.spec import ObservationSpec
+
+OBSERVATION_HELP = (
+    "default, cell (the simulated cell's), or the directory of a store or a checkpoint whose observation is to be met"
+)
+
+
+def observation(name: str) -> ObservationSpec:
+    """The spec that an option names.
+
+    Raises:
+        ValueError: neither a known name nor a store nor a checkpoint.
+    """
+    if name == "default":
+        return ObservationSpec()
+    if name == "cell":
+        from clar_core.simulation.env import CELL_SPEC
+
+        return CELL_SPEC
+    directory = Path(name)
+    if (directory / "zarr.json").exists():
+        from clar_core.data.store import Store
+
+        return Store(directory).spec
+    if not directory.is_dir():
+        raise ValueError(f"--observation {name}: expected {OBSERVATION_HELP}; no such directory")
+    from clar_core.observation.stored import spec_of_checkpoint
+
+    return spec_of_checkpoint(directory)
+
+
+def mapping(path: Path | None) -> BagMapping:
+    """The mapping of a file, the stack's own names without one. Raises MappingError."""
+    return BagMapping() if path is None else load_mapping(path)

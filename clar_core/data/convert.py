@@ -1,0 +1,207 @@
+"""Bags to a store: one bag after the other, in parallel, the same whatever the number of processes.
+
+A bag that cannot be converted is named, with the reason, and the others go on. Episodes that the store has already, by
+the name of their bag, are left alone, so that an interrupted conversion goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clar_core.data.bag_episode import read_episodes
+from clar_core.data.bags import RECORDING_SUFFIX, BagError, BagReader
+from clar_core.data.episode import Episode
+from clar_core.data.mapping import BagMapping
+from clar_core.data.store import Store, StoreWriter, thin_episode
+from clar_core.observation.spec import ObservationSpec
+from clar_core.workers import map_unordered
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """What is converted, and how.
+
+    Attributes:
+        bags: rosbag2 folders, single files, or folders of them.
+        directory: store to create, or to append to.
+        spec: what an observation is.
+        mapping: names in the bags.
+        points_per_cloud: points kept of each cloud.
+        failures: keep episodes that failed, too; they are marked.
+        trim: leave out the standing still at head and tail.
+        workers: processes; all cores when None.
+        scheduler: address of a Dask cluster that does the work instead, for example ``tcp://10.0.0.5:8786``.
+    """
+
+    bags: tuple[Path, ...]
+    directory: Path
+    spec: ObservationSpec
+    mapping: BagMapping = field(default_factory=BagMapping)
+    points_per_cloud: int = 2048
+    failures: bool = True
+    trim: bool = True
+    workers: int | None = None
+    scheduler: str = ""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of one bag: episodes and steps kept, what was left out by reason, or why nothing came of it."""
+
+    bag: Path
+    episodes: int = 0
+    steps: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+    already: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    episodes: list[Episode]
+    skipped: dict[str, int]
+    error: str = ""
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """The bags in the given places, sorted; a folder that is no bag is searched one level deep.
+
+    Raises:
+        BagError: a place does not exist, or holds no bag.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise BagError(f"{path}: no such bag or folder")
+        if path.is_file() or _is_bag(path):
+            found.append(path)
+            continue
+        inside = sorted(p for p in path.iterdir() if p.is_dir() and (_is_bag(p) or p.name.endswith(RECORDING_SUFFIX)))
+        inside += sorted(p for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
+        if not inside:
+            raise BagError(f"{path}: no bag here: expected folders with metadata.yaml, or .mcap or .db3 files")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def convert(config: ConvertConfig, progress: Callable[[Converted], Any] = lambda result: None) -> list[Converted]:
+    """Convert bags; returns what became of each, in order.
+
+    Raises:
+        BagError: no bags there.
+        StoreError: the directory holds something else, or clouds of another spec.
+    """
+    bags = find_bags(config.bags)
+    writer = StoreWriter(config.directory, config.spec, points_per_cloud=config.points_per_cloud)
+    there = {str(e.info.get("bag", "")).split("#")[0] for e in Store(config.directory).episodes}
+    results: list[Converted] = []
+    for bag, work in _in_order([bag for bag in bags if _key(bag) not in there], config):
+        result = _append(writer, bag, work, config)
+        results.append(result)
+        progress(result)
+    for bag in bags:
+        if _key(bag) in there:
+            results.append(Converted(bag, already=True))
+            progress(results[-1])
+    return sorted(results, key=lambda result: bags.index(result.bag))
+
+
+def _append(writer: StoreWriter, bag: Path, work: _Work, config: ConvertConfig) -> Converted:
+    if work.error:
+        return Converted(bag, error=work.error)
+    kept = [episode for episode in work.episodes if episode.success or config.failures]
+    skipped = dict(work.skipped)
+    if len(kept) < len(work.episodes):
+        skipped["episode that failed"] = len(work.episodes) - len(kept)
+    for episode in kept:
+        writer.append(episode, thinned=True)
+    return Converted(bag, len(kept), sum(len(episode) for episode in kept), skipped)
+
+
+def _in_order(bags: list[Path], config: ConvertConfig) -> Iterator[tuple[Path, _Work]]:
+    """Results in the order of the bags, as if one process had read them."""
+    jobs = [(bag, config) for bag in bags]
+    done = _on_cluster(jobs, config.scheduler) if config.scheduler else _on_cores(jobs, config.workers)
+    waiting: dict[Path, _Work] = {}
+    expected = 0
+    for bag, work in done:
+        waiting[bag] = work
+        while expected < len(bags) and bags[expected] in waiting:
+            yield bags[expected], waiting.pop(bags[expected])
+            expected += 1
+
+
+def _on_cores(jobs: list[tuple[Path, ConvertConfig]], workers: int | None) -> Iterator[tuple[Path, _Work]]:
+    if workers == 1:
+        for bag, config in jobs:
+            yield bag, read_bag(bag, config)
+        return
+    for (bag, _), work in map_unordered(_read_job, jobs, workers=workers):
+        yield bag, work
+
+
+def _on_cluster(jobs: list[tuple[Path, ConvertConfig]], address: str) -> Iterator[tuple[Path, _Work]]:
+    """Work on a Dask cluster, whose workers see the same files and have this package."""
+    try:
+        from dask.distributed import Client, as_completed
+    except ImportError as error:
+        raise BagError("--scheduler needs Dask: pip install 'dask[distributed]'") from error
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        raise BagError(f"--scheduler {address}: no Dask scheduler answers there: {error}") from error
+    with client:
+        workers = max(len(client.scheduler_info()["workers"]), 1)
+        waiting = iter(jobs)
+        running = as_completed()  # type: ignore[no-untyped-call]
+        bags: dict[Any, Path] = {}
+
+        def submit() -> None:
+            job = next(waiting, None)
+            if job is not None:
+                future = client.submit(_read_job, job, pure=False)
+                bags[future.key] = job[0]
+                running.add(future)  # type: ignore[no-untyped-call]
+
+        for _ in range(2 * workers):
+            submit()
+        for future in running:
+            yield bags.pop(future.key), future.result()
+            submit()
+
+
+def _read_job(job: tuple[Path, ConvertConfig]) -> _Work:
+    return read_bag(*job)
+
+
+def read_bag(bag: Path, config: ConvertConfig) -> _Work:
+    """The episodes of one bag, ready to be appended; never raises for what is wrong with the bag."""
+    skipped: Counter[str] = Counter()
+    episodes: list[Episode] = []
+    try:
+        with BagReader(bag) as reader:
+            for read in read_episodes(reader, config.spec, config.mapping, trim=config.trim):
+                skipped.update(read.skipped)
+                info = dict(read.episode.info)
+                name = _key(bag) if len(episodes) == 0 else f"{_key(bag)}#{len(episodes)}"
+                named = Episode(
+                    read.episode.task, read.episode.instruction, read.episode.steps, read.episode.success,
+                    {**info, "bag": name},
+                )  # fmt: skip
+                episodes.append(thin_episode(named, config.points_per_cloud))
+    except (ValueError, OSError) as error:
+        text = str(error)
+        return _Work([], dict(skipped), text if str(bag) in text else f"{bag}: {text}")
+    return _Work(episodes, dict(skipped))
+
+
+def _is_bag(path: Path) -> bool:
+    return path.is_dir() and ((path / "metadata.yaml").exists() or any(path.glob("*.mcap")) or any(path.glob("*.db3")))
+
+
+def _key(bag: Path) -> str:
+    return bag.stem if bag.is_file() else bag.name
