@@ -9,11 +9,12 @@ import array
 import sys
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Twist, Vector3
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from sensor_msgs_py import point_cloud2
 from std_msgs.msg import Header
 
@@ -135,6 +136,16 @@ def array_to_image(pixels: NDArray[np.generic], encoding: str, header: Header) -
     image.step = width * channels * dtype.itemsize
     image.data = _bytes_of(pixels)
     return image
+
+
+def array_to_jpeg(pixels: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
+    """CompressedImage of an (h, w, 3) RGB array; quality 1 to 100. Raises BridgeError when OpenCV cannot encode it."""
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise BridgeError("OpenCV could not encode a colour image as JPEG: this build of OpenCV lacks JPEG support")
+    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
+    message.data = array.array("B", data.tobytes())
+    return message
 
 
 def camera_info_to_intrinsics(info: CameraInfo) -> Intrinsics:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from clar.arm_settings import ArmParameters
 from clar.nodes.calibrated_tf import CalibratedTfParameters
+from clar.nodes.camera import CameraParameters
 from clar.nodes.cloud import CloudParameters
 from clar.nodes.manager import ManagerParameters
 from clar.nodes.policy import PolicyParameters
@@ -42,6 +43,8 @@ it waits for, whether it is well, and figures. `clar status` prints that for all
 | `/camera/camera/depth/image_rect_raw` | sensor_msgs/Image, 16UC1, mm | 30 Hz | camera driver or sim | cloud, recorder |
 | `/camera/camera/depth/camera_info` | sensor_msgs/CameraInfo | 30 Hz | camera driver or sim | cloud, recorder |
 | `/camera/camera/color/image_raw/compressed` | sensor_msgs/CompressedImage, jpeg | 10 to 30 Hz | camera driver or sim | recorder |
+| `/camera/camera/color/image_raw` | sensor_msgs/Image, rgb8, while somebody listens | up to 30 Hz | camera driver or sim | |
+| `/camera/camera/aligned_depth_to_color/image_raw`, `camera_info` | sensor_msgs/Image, 16UC1, mm | 30 Hz | camera driver, on request | |
 | `/clar/cloud` | sensor_msgs/PointCloud2, base frame, at most 8192 points | 30 Hz | cloud | policy |
 | `/clar/cloud/spec` | std_msgs/String, JSON of the observation spec | latched | cloud | policy |
 | `/clar/command` | clar_interfaces/DeltaCommand | 10 Hz | policy (or another source) | arm, recorder |
@@ -76,6 +79,11 @@ depth 1, because an old command is worth nothing; what a late joiner must see is
 """
 
 _NODES = (
+    (
+        "camera",
+        CameraParameters,
+        "A RealSense D455 under the names of realsense-ros; see [Camera](camera.md).",
+    ),
     (
         "cloud",
         CloudParameters,

@@ -21,6 +21,8 @@ TOPIC_DEPTH_INFO: Final = "/camera/camera/depth/camera_info"
 TOPIC_COLOR_IMAGE: Final = "/camera/camera/color/image_raw"
 TOPIC_COLOR_COMPRESSED: Final = "/camera/camera/color/image_raw/compressed"
 TOPIC_COLOR_INFO: Final = "/camera/camera/color/camera_info"
+TOPIC_ALIGNED_IMAGE: Final = "/camera/camera/aligned_depth_to_color/image_raw"
+TOPIC_ALIGNED_INFO: Final = "/camera/camera/aligned_depth_to_color/camera_info"
 
 # Observation and command
 TOPIC_CLOUD: Final = "/clar/cloud"
