@@ -113,6 +113,7 @@ def compose(context: LaunchContext) -> list[Node]:
                 "cell": str(cell.path),
                 "hardware": given["hardware"],
                 "robot_ip": robot_ip,
+                "required_gates": [names.GATE_CALIBRATION],
             },
             restart=True,
         ),

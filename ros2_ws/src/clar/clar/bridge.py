@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Twist, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
@@ -19,6 +20,7 @@ from sensor_msgs_py import point_cloud2
 from std_msgs.msg import Header
 
 from clar_core.control.action import Action
+from clar_core.control.gates import Gate
 from clar_core.geometry.camera import Intrinsics
 from clar_core.geometry.poses import matrix_to_quaternion, pose_from_quaternion
 from clar_interfaces.msg import DeltaCommand, StageTimings
@@ -222,6 +224,21 @@ def command_to_action(command: DeltaCommand) -> Action:
             [vector3_to_array(command.translation), vector3_to_array(command.rotation), [float(command.gripper)]]
         )
     )
+
+
+def gate_to_status(gate: Gate) -> DiagnosticStatus:
+    """DiagnosticStatus of a gate: ERROR while it is closed, WARN while it is open with a remark, else OK."""
+    if gate.objection:
+        return DiagnosticStatus(level=DiagnosticStatus.ERROR, name=gate.name, message=gate.objection)
+    level = DiagnosticStatus.WARN if gate.remark else DiagnosticStatus.OK
+    return DiagnosticStatus(level=level, name=gate.name, message=gate.remark)
+
+
+def status_to_gate(status: DiagnosticStatus) -> Gate:
+    """Gate of a DiagnosticStatus; a level that is neither OK nor WARN closes it, whatever it says."""
+    if status.level in (DiagnosticStatus.OK, DiagnosticStatus.WARN):
+        return Gate(status.name, remark=status.message if status.level == DiagnosticStatus.WARN else "")
+    return Gate(status.name, status.message or "closed without a reason")
 
 
 def stage_timings(node: str, stamp: Time, stages_ms: dict[str, float]) -> StageTimings:

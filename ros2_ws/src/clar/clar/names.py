@@ -38,6 +38,7 @@ TOPIC_ROBOT_MODE: Final = "/clar/robot/mode"
 TOPIC_JOINT_STATES: Final = "/joint_states"
 TOPIC_EPISODE: Final = "/clar/episode"
 TOPIC_CALIBRATION: Final = "/clar/calibration"
+TOPIC_GATES: Final = "/clar/gates"
 TOPIC_SIM_STATE: Final = "/clar/sim/state"
 TOPIC_MANAGER_STATUS: Final = "/clar/manager/status"
 TOPIC_DIAGNOSTICS: Final = "/diagnostics"
@@ -51,7 +52,9 @@ SERVICE_START: Final = "/clar/robot/start"
 SERVICE_STOP: Final = "/clar/robot/stop"
 SERVICE_RECOVER: Final = "/clar/robot/recover"
 SERVICE_HOME: Final = "/clar/robot/home"
+SERVICE_RETURN: Final = "/clar/robot/return_to_start"
 SERVICE_OPEN_GRIPPER: Final = "/clar/robot/open_gripper"
+SERVICE_HOME_GRIPPER: Final = "/clar/robot/home_gripper"
 
 # Services of the other nodes
 SERVICE_SIM_RESET: Final = "/clar/sim/reset"
@@ -71,6 +74,10 @@ NODE_ARM: Final = "clar_arm"
 NODE_RECORDER: Final = "clar_recorder"
 NODE_CALIBRATED_TF: Final = "clar_calibrated_tf"
 NODE_MANAGER: Final = "clar_manager"
+
+# Gates: checks that the arm waits for, each latched on TOPIC_GATES by the node that makes it
+GATE_CALIBRATION: Final = "calibration"
+GATE_SCENE: Final = "scene"
 
 # Sources of DeltaCommand, and thereby possible owners of the arm
 SOURCE_POLICY: Final = "policy"
