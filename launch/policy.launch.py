@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
@@ -93,6 +92,7 @@ def compose(context: LaunchContext) -> list[Node]:
     checkpoint = find_checkpoint(given, share)
 
     recorder = [names.NODE_RECORDER] if given["record"] == "true" else []
+    driver = [names.NODE_SIM] if simulated else [names.NODE_CAMERA] if given["camera"] == "builtin" else []
     robot_ip = given["robot_ip"] or cell.robot_ip
     nodes = [
         node(
@@ -102,7 +102,7 @@ def compose(context: LaunchContext) -> list[Node]:
                 "hardware": given["hardware"],
                 "auto_arm": given["auto_arm"] == "true",
                 "managed_nodes": [names.NODE_ARM, names.NODE_POLICY, *recorder],
-                "awaited_nodes": [names.NODE_CLOUD, names.NODE_CALIBRATED_TF, *([names.NODE_SIM] if simulated else [])],
+                "awaited_nodes": [names.NODE_CLOUD, names.NODE_CALIBRATED_TF, *driver],
                 "record_episodes": bool(recorder),
             },
         ),
@@ -113,6 +113,7 @@ def compose(context: LaunchContext) -> list[Node]:
                 "cell": str(cell.path),
                 "hardware": given["hardware"],
                 "robot_ip": robot_ip,
+                "required_gates": [names.GATE_CALIBRATION],
             },
             restart=True,
         ),
@@ -189,12 +190,7 @@ def camera(given: dict[str, str], share: Path, cell: CellConfig, robot_ip: str) 
         return []
     if given["camera"] == "realsense_ros":
         return [realsense(cell)]
-    if not (Path(get_package_prefix("clar")) / "lib" / "clar" / "camera").exists():
-        raise LaunchError(
-            "camera: this version has no camera node of its own; use camera:=realsense_ros, or start a driver that"
-            f" publishes {names.TOPIC_DEPTH_IMAGE} and use camera:=external"
-        )
-    return [node(share, "camera", {"cell": str(cell.path)})]
+    return [node(share, "camera", {"cell": str(cell.path)}, restart=True)]
 
 
 def realsense(cell: CellConfig) -> Node:

@@ -36,7 +36,7 @@ class Command:
 
 
 def _operate(word: str, summary: str) -> Command:
-    return Command((word,), summary, "clar.operate", leading=(word,))
+    return Command(tuple(word.split()), summary, "clar.operate", leading=(word,))
 
 
 def _data(word: str, summary: str, module: str, leading: tuple[str, ...] = ()) -> Command:
@@ -55,6 +55,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         _operate("disarm", "stop the arm and take the permission to move"),
         _operate("recover", "clear the robot's errors after a halt"),
         Command(("teleop",), "command the arm by hand and record episodes, in this terminal", "clar.teleop"),
+        _operate("home", "move slowly to the home joints of cell.yaml"),
+        _operate("return", "move slowly, straight, to where the last run started"),
+        _operate("gripper open", "open the gripper"),
+        _operate("gripper home", "let the gripper find its largest opening"),
     ),
     "Set up a cell": (
         Command(("cell", "init"), "write a commented cell.yaml, the one file that a site edits", "clar_core.cli.cell"),

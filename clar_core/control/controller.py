@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clar_core.control.action import GripperHysteresis
 from clar_core.control.commands import Command, CommandGate, CommandLimits, Judgement
 from clar_core.control.envelope import Envelope, EnvelopeLimits
+from clar_core.control.gates import Gates
 from clar_core.control.joints import JointLimits, arming_objections, guard_twist
 from clar_core.control.robot import DISCONNECTED, GripperReading, RobotReading
 from clar_core.control.supervisor import Change, Mode, RefusedError, Supervisor
@@ -92,8 +93,14 @@ class Accepted:
 class ArmController:
     """Decides what the arm does. ``on_change`` is called with every transition of the supervisor."""
 
-    def __init__(self, settings: ControllerSettings, on_change: Callable[[Change], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: ControllerSettings,
+        on_change: Callable[[Change], None] | None = None,
+        gates: Gates | None = None,
+    ) -> None:
         self.settings = settings
+        self.gates = gates or Gates()
         self._lock = threading.RLock()
         self._supervisor = Supervisor(settings.idle_disarm_s, on_change)
         self._gate = CommandGate(settings.commands)
@@ -101,6 +108,7 @@ class ArmController:
         self._gripper = GripperHysteresis(target=True)
         self._reference = StepReference(np.eye(4))
         self._T_commanded = np.eye(4)
+        self._T_start: Array | None = None
         self._started_at_s = 0.0
         self._command_at_s: float | None = None
         self._held = False
@@ -130,6 +138,11 @@ class ArmController:
         return self._T_commanded
 
     @property
+    def T_start(self) -> Array | None:
+        """(4, 4) measured pose of the last START, None before the first."""
+        return self._T_start
+
+    @property
     def gripper_target(self) -> float:
         """0 closed, 1 open, after hysteresis."""
         return self._gripper.target
@@ -157,6 +170,7 @@ class ArmController:
             self._gate.reset()
             self._envelope.reset()
             self._stand_at(reading.T_base_tcp)
+            self._T_start = reading.T_base_tcp
             if gripper is not None:
                 self._gripper.reset(gripper.is_open)
             self._held = gripper is not None and gripper.holds_object
@@ -238,7 +252,7 @@ class ArmController:
         problems += arming_objections(reading.joints_rad, reading.jacobian, self.settings.joints)
         if gripper is not None and gripper.fault:
             problems.append(gripper.fault)
-        return problems
+        return problems + self.gates.objections()
 
     def _robot_objections(self, reading: RobotReading, now_s: float) -> list[str]:
         problems = []
@@ -315,7 +329,7 @@ class ArmController:
 
     def _fault(self, reading: RobotReading, gripper: GripperReading | None, now_s: float) -> str | None:
         settings = self.settings
-        problems = self._robot_objections(reading, now_s)
+        problems = self._robot_objections(reading, now_s) + self.gates.objections()
         if problems:
             return problems[0]
         if gripper is not None and gripper.fault:

@@ -19,15 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.control.controller import ArmController
-from clar_core.control.envelope import EnvelopeLimits
 from clar_core.control.robot import DISCONNECTED, ArmDriver, GripperDriver, GripperReading, RobotError, RobotReading
 from clar_core.control.supervisor import Mode, RefusedError
 from clar_core.control.tracking import CONTROL_PERIOD_S
+from clar_core.control.travel import Goal, JointGoal, PoseGoal, check_path
 
 Array = NDArray[np.float64]
 
-_PATH_SAMPLES = 25
-_HOME_TOLERANCE_RAD = 0.02
 _REST_TIMEOUT_S = 1.5
 
 
@@ -63,7 +61,7 @@ class ArmLoop:
         self._period_s = period_s
         self._home_timeout_s = home_timeout_s
         self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Future[None]]] = queue.SimpleQueue()
-        self._homing: tuple[Array, Future[None]] | None = None
+        self._travel: tuple[Goal, Future[None]] | None = None
         self._closing = threading.Event()
         self._state: LoopState | None = None
         self._sent_twist = np.zeros(6)
@@ -97,10 +95,20 @@ class ArmLoop:
             RefusedError: not armed, the way leads out of the motion box or into a keep-out, or it was stopped.
             RobotError: the robot failed on the way.
         """
+        self._go(JointGoal(joints_rad, speed))
+
+    def return_to_start(self, speed: float) -> None:
+        """Move slowly, in a straight line, to where the last run started. As ``home`` otherwise."""
+        T_start = self.controller.T_start
+        if T_start is None:
+            raise RefusedError("there was no START yet to return to: use `clar home`")
+        self._go(PoseGoal(T_start, speed))
+
+    def _go(self, goal: Goal) -> None:
         self.controller.check_homing()
         done: Future[None] = Future()
-        self._post(lambda: self._begin_home(joints_rad, speed, done), timeout_s=5.0)
-        self._wait(done, self._home_timeout_s, "homing")
+        self._post(lambda: self._begin(goal, done), timeout_s=5.0)
+        self._wait(done, self._home_timeout_s, goal.name)
 
     def recover(self) -> None:
         """Clear the robot's errors; from HALTED to DISARMED.
@@ -121,6 +129,14 @@ class ArmLoop:
         if self.controller.mode is Mode.RUNNING:
             raise RefusedError(f"the gripper belongs to {self.controller.owner!r} while RUNNING: run `clar stop` first")
         self._gripper.request(is_open)
+
+    def home_gripper(self) -> None:
+        """Let the gripper find its largest opening; it lets go. Raises RefusedError while RUNNING."""
+        if self._gripper is None:
+            raise RefusedError("there is no gripper")
+        if self.controller.mode is Mode.RUNNING:
+            raise RefusedError("cannot home the gripper while RUNNING: run `clar stop` first")
+        self._gripper.home()
 
     def command_gripper(self, is_open: bool) -> None:
         """Pass on a change that came out of an accepted command."""
@@ -168,8 +184,8 @@ class ArmLoop:
         self._poll()
         gripper = self._gripper_reading()
         order = self.controller.tick(reading, gripper, time.monotonic())
-        if self._homing is not None:
-            self._continue_home()
+        if self._travel is not None:
+            self._continue(*self._travel)
         elif order.twist is None:
             self._rest()
         elif sends:
@@ -241,48 +257,28 @@ class ArmLoop:
         reading = self._arm.read()
         self.controller.recovered(reading, time.monotonic())
 
-    def _begin_home(self, joints_rad: Array, speed: float, done: Future[None]) -> None:
+    def _begin(self, goal: Goal, done: Future[None]) -> None:
         reading = self.state.arm
         self.controller.begin_homing(time.monotonic())
         try:
-            path = np.linspace(reading.joints_rad, joints_rad, _PATH_SAMPLES)
-            check_path(np.array([self._arm.tcp_pose(joints) for joints in path]), self.controller.settings.envelope)
-            self._arm.start_joint_motion(joints_rad, speed)
+            check_path(goal.path(reading, self._arm), self.controller.settings.envelope, goal.name)
+            goal.begin(self._arm)
         except BaseException:
             self.controller.end_homing()
             raise
-        self._moving, self._resting, self._homing = True, False, (joints_rad, done)
+        self._moving, self._resting, self._travel = True, False, (goal, done)
 
-    def _continue_home(self) -> None:
-        assert self._homing is not None
-        joints_rad, done = self._homing
+    def _continue(self, goal: Goal, done: Future[None]) -> None:
         if self.controller.homing and self._moving:
             return
-        self._homing = None
+        self._travel = None
         if not self.controller.homing:
             self._rest()
-            done.set_exception(RefusedError(f"homing was stopped: {self.controller.reason}"))
+            done.set_exception(RefusedError(f"{goal.name} was stopped: {self.controller.reason}"))
             return
         self.controller.end_homing()
-        error_rad = float(np.abs(self._read().joints_rad - joints_rad).max())
-        if error_rad > _HOME_TOLERANCE_RAD:
-            done.set_exception(
-                RobotError(f"homing ended {np.degrees(error_rad):.1f} degrees away: is the arm blocked?")
-            )
+        missed = goal.missed(self._read())
+        if missed:
+            done.set_exception(RobotError(f"{goal.name} ended {missed} away: is the arm blocked?"))
         else:
             done.set_result(None)
-
-
-def check_path(T_base_tcp: Array, limits: EnvelopeLimits) -> None:
-    """Check a path of TCP poses (n, 4, 4) against the motion box and the keep-outs.
-
-    Raises:
-        RefusedError: it leaves the motion box or enters a keep-out; the text says where.
-    """
-    for position in T_base_tcp[:, :3, 3]:
-        where = ", ".join(f"{value:.3f}" for value in position)
-        if limits.outside_m(position).any():
-            raise RefusedError(f"the way home leaves motion_box at ({where}) m: guide the arm by hand nearer to home")
-        obstacle = limits.obstacle(position)
-        if obstacle is not None:
-            raise RefusedError(f"the way home crosses keep-out {obstacle!r} at ({where}) m: guide the arm around it")

@@ -107,6 +107,9 @@ class ArmDriver(Protocol):
     def start_joint_motion(self, joints_rad: Array, speed: float) -> None:
         """Start a joint motion (7,) at a fraction of the robot's limits, and return at once."""
 
+    def start_cartesian_motion(self, T_base_tcp: Array, speed: float) -> None:
+        """Start a straight motion to a TCP pose (4, 4) at a fraction of the robot's limits, and return at once."""
+
     def tcp_pose(self, joints_rad: Array) -> Array:
         """Forward kinematics: (4, 4) TCP pose of a joint position (7,)."""
 
@@ -125,6 +128,9 @@ class GripperDriver(Protocol):
 
     def request(self, is_open: bool) -> None:
         """Open, or grasp. A request that comes while another is executed replaces what waits, not what runs."""
+
+    def home(self) -> None:
+        """Find the largest opening: the fingers close and open, and let go of what they hold."""
 
     def recover(self) -> None:
         """Connect again after a fault; takes up to 5 s. Raises RobotError when it cannot."""

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 DistortionModel = Literal["none", "brown_conrady", "inverse_brown_conrady"]
 
+T_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+"""(4, 4) an optical frame in its camera's body frame (REP-103: x forward, y left, z up)."""
+
 _NEWTON_STEPS = 12
 _NEWTON_TOLERANCE = 1e-9
 

@@ -20,7 +20,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from clar_core.geometry.camera import Intrinsics, pixel_rays
+from clar_core.geometry.camera import T_BODY_OPTICAL, Intrinsics, pixel_rays
 from clar_core.geometry.poses import Array, make_pose
 
 CELL_GROUP = 1
@@ -44,7 +44,7 @@ COLOR_INTRINSICS = Intrinsics(
     coefficients=(-0.0553, 0.0652, -0.0005, 0.0004, -0.0207),
 )
 T_DEPTH_COLOR = make_pose(translation=(0.059, 0.0, 0.0))
-T_LINK_DEPTH = make_pose([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+T_LINK_DEPTH = T_BODY_OPTICAL
 """camera_link (REP-103: x forward, y left, z up) from camera_depth_optical_frame; they share their origin on a D455."""
 
 

@@ -225,4 +225,4 @@ def test_stop_ends_the_way_home(rig: ArmRig) -> None:
     rig.trigger(names.SERVICE_STOP)
     thread.join(60.0)
     assert not answers[0].success
-    assert "homing was stopped" in answers[0].message
+    assert "the way home was stopped" in answers[0].message

@@ -32,7 +32,6 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("cell:=boxless.yaml",), "motion_box: required"),
         (("cell:=uncalibrated.yaml",), "no such calibration file; calibrate the camera again"),
         ((f"cell:={SIM_CELL}",), "checkpoint: required with hardware:=real"),
-        ((f"cell:={SIM_CELL}", "checkpoint:=policy"), "use camera:=realsense_ros"),
         ((f"cell:={SIM_CELL}", "auto_arm:=true"), "auto_arm: refused with hardware:=real"),
         (("hardware:=sim", "checkpoint:=none"), "none/config.json: cannot be read"),
         (("hardware:=sim", "task:=place_the_moon"), "none is shipped for task 'place_the_moon'"),

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from setuptools import find_packages, setup
 
 PACKAGE = "clar"
-NODES = ("arm", "calibrated_tf", "cloud", "manager", "policy", "recorder", "sim", "teleop")
+NODES = ("arm", "calibrated_tf", "camera", "cloud", "manager", "policy", "recorder", "sim", "teleop")
 
 
 def shared_tree(folder: str) -> list[tuple[str, list[str]]]:

@@ -83,6 +83,11 @@ class FakeArm:
         self.joint_goal = np.asarray(joints_rad, dtype=np.float64)
         self.polls_until_done = 10
 
+    def start_cartesian_motion(self, T_base_tcp: np.ndarray, speed: float) -> None:
+        self._may_fail("start_cartesian_motion")
+        self.T = np.asarray(T_base_tcp, dtype=np.float64)
+        self.polls_until_done = 10
+
     def tcp_pose(self, joints_rad: np.ndarray) -> np.ndarray:
         return self.T
 
@@ -114,6 +119,10 @@ class FakeGripper:
         self.requests.append(is_open)
         width_m = 0.08 if is_open else 0.044
         self.state = dataclasses.replace(self.state, width_m=width_m, is_grasped=not is_open, goal_open=is_open)
+
+    def home(self) -> None:
+        self.requests.append(True)
+        self.state = dataclasses.replace(self.state, width_m=0.08, max_width_m=0.08, is_grasped=False, fault="")
 
     def recover(self) -> None:
         self.state = dataclasses.replace(self.state, fault="")

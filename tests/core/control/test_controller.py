@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from clar_core.control.commands import Command
 from clar_core.control.controller import Accepted, ArmController, ControllerSettings
 from clar_core.control.envelope import EnvelopeLimits
+from clar_core.control.gates import Gate, Gates
 from clar_core.control.robot import GripperReading
 from clar_core.control.supervisor import Change, Mode, RefusedError
 from tests.core.control.fake_robot import T_START, FakeArm
@@ -261,6 +262,19 @@ def test_arming_is_refused_and_says_what_to_do(rig: Rig, changes: dict, text: st
     with pytest.raises(RefusedError, match=text):
         rig.controller.arm(rig.arm.reading(), OPEN, 0.0)
     assert rig.mode is Mode.DISARMED
+
+
+def test_a_closed_gate_refuses_to_arm_and_halts_by_name(rig: Rig) -> None:
+    rig.controller.gates = Gates(required=("calibration",))
+    with pytest.raises(RefusedError, match="no word from the gate 'calibration'"):
+        rig.start()
+    rig.controller.gates.update(Gate("calibration"))
+    rig.start().drive(STEP, 2)
+    assert rig.mode is Mode.RUNNING
+    rig.controller.gates.update(Gate("scene", "the camera moved: calibrate again"))
+    rig.run(0.1)
+    assert rig.mode is Mode.HALTED
+    assert rig.controller.reason == "scene: the camera moved: calibrate again"
 
 
 def test_near_a_joint_limit_the_arm_slows_down_and_then_halts(rig: Rig) -> None:

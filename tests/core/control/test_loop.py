@@ -7,9 +7,10 @@ import pytest
 
 from clar_core.control.controller import ArmController, ControllerSettings
 from clar_core.control.envelope import EnvelopeLimits, KeepOut
-from clar_core.control.loop import ArmLoop, LoopState, check_path
+from clar_core.control.loop import ArmLoop, LoopState
 from clar_core.control.robot import DISCONNECTED, RobotError, RobotReading
 from clar_core.control.supervisor import Mode, RefusedError
+from clar_core.control.travel import check_path
 from tests.core.control.fake_robot import JOINTS, T_START, FakeArm, FakeGripper
 
 LIMITS = EnvelopeLimits(
@@ -165,8 +166,44 @@ def test_stop_ends_the_way_home(rig: Rig) -> None:
     rig.until(lambda: rig.controller.homing, "not on the way")
     rig.controller.stop("stopped by the operator", time.monotonic())
     thread.join(20.0)
-    assert "homing was stopped: stopped by the operator" in str(errors[0])
+    assert "the way home was stopped: stopped by the operator" in str(errors[0])
     assert rig.arm.ramps == 1
+
+
+def test_the_way_back_to_the_start_is_straight_and_only_after_a_start(rig: Rig) -> None:
+    rig.make_armed()
+    with pytest.raises(RefusedError, match="no START yet"):
+        rig.loop.return_to_start(0.1)
+    T_start = rig.arm.T.copy()
+    rig.controller.start("policy", rig.loop.state.arm, rig.gripper.read(), time.monotonic())
+    rig.controller.stop("enough", time.monotonic())
+    rig.arm.T = T_start.copy()
+    rig.arm.T[0, 3] += 0.05
+    rig.until(lambda: rig.loop.state.arm.T_base_tcp[0, 3] > T_start[0, 3] + 0.04, "the arm elsewhere")
+    rig.loop.return_to_start(0.1)
+    np.testing.assert_allclose(rig.arm.T, T_start)
+    assert rig.controller.mode is Mode.ARMED
+
+
+def test_a_way_back_through_a_keep_out_is_refused_by_place(rig: Rig) -> None:
+    rig.arm.T[:3, 3] = (0.55, 0.25, 0.3)
+    rig.until(lambda: rig.loop.state.arm.T_base_tcp[1, 3] > 0.2, "the arm on this side")
+    rig.make_running()
+    rig.controller.stop("enough", time.monotonic())
+    rig.arm.T = rig.arm.T.copy()
+    rig.arm.T[0, 3] = 0.75
+    rig.until(lambda: rig.loop.state.arm.T_base_tcp[0, 3] > 0.7, "the arm on the other side")
+    with pytest.raises(RefusedError, match="the way back to the start crosses keep-out 'camera stand'"):
+        rig.loop.return_to_start(0.1)
+    assert not rig.controller.homing
+
+
+def test_the_gripper_is_homed_by_request_and_never_while_running(rig: Rig) -> None:
+    rig.loop.home_gripper()
+    assert rig.gripper.read().max_width_m == 0.08
+    rig.make_running()
+    with pytest.raises(RefusedError, match="cannot home the gripper while RUNNING"):
+        rig.loop.home_gripper()
 
 
 def test_an_arm_that_does_not_arrive_home_is_a_fault(rig: Rig) -> None:

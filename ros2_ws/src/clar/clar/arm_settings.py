@@ -81,6 +81,12 @@ class ArmParameters(LifecycleParameters):
     force_threshold_n: float = parameter(
         30.0, "Contact force at which the robot stops itself.", unit="N", minimum=1.0, maximum=100.0
     )
+    required_gates: tuple[str, ...] = parameter(
+        (), "Checks that must have spoken on /clar/gates before the arm may be armed; the launch sets them."
+    )
+    overridden_gates: tuple[str, ...] = parameter(
+        (), "Checks whose objections are only logged. For those who know why: the arm moves against them."
+    )
     halt_on_object_lost: bool = parameter(True, "Halt when the gripper loses what it grasped.")
 
 

@@ -9,15 +9,18 @@ import array
 import sys
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Twist, Vector3
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from sensor_msgs_py import point_cloud2
 from std_msgs.msg import Header
 
 from clar_core.control.action import Action
+from clar_core.control.gates import Gate
 from clar_core.geometry.camera import Intrinsics
 from clar_core.geometry.poses import matrix_to_quaternion, pose_from_quaternion
 from clar_interfaces.msg import DeltaCommand, StageTimings
@@ -137,6 +140,16 @@ def array_to_image(pixels: NDArray[np.generic], encoding: str, header: Header) -
     return image
 
 
+def array_to_jpeg(pixels: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
+    """CompressedImage of an (h, w, 3) RGB array; quality 1 to 100. Raises BridgeError when OpenCV cannot encode it."""
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise BridgeError("OpenCV could not encode a colour image as JPEG: this build of OpenCV lacks JPEG support")
+    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
+    message.data = array.array("B", data.tobytes())
+    return message
+
+
 def camera_info_to_intrinsics(info: CameraInfo) -> Intrinsics:
     """Intrinsics of a CameraInfo; zero coefficients count as no distortion, whatever the model's label.
 
@@ -211,6 +224,21 @@ def command_to_action(command: DeltaCommand) -> Action:
             [vector3_to_array(command.translation), vector3_to_array(command.rotation), [float(command.gripper)]]
         )
     )
+
+
+def gate_to_status(gate: Gate) -> DiagnosticStatus:
+    """DiagnosticStatus of a gate: ERROR while it is closed, WARN while it is open with a remark, else OK."""
+    if gate.objection:
+        return DiagnosticStatus(level=DiagnosticStatus.ERROR, name=gate.name, message=gate.objection)
+    level = DiagnosticStatus.WARN if gate.remark else DiagnosticStatus.OK
+    return DiagnosticStatus(level=level, name=gate.name, message=gate.remark)
+
+
+def status_to_gate(status: DiagnosticStatus) -> Gate:
+    """Gate of a DiagnosticStatus; a level that is neither OK nor WARN closes it, whatever it says."""
+    if status.level in (DiagnosticStatus.OK, DiagnosticStatus.WARN):
+        return Gate(status.name, remark=status.message if status.level == DiagnosticStatus.WARN else "")
+    return Gate(status.name, status.message or "closed without a reason")
 
 
 def stage_timings(node: str, stamp: Time, stages_ms: dict[str, float]) -> StageTimings:

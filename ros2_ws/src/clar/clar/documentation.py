@@ -11,6 +11,7 @@ from pathlib import Path
 
 from clar.arm_settings import ArmParameters
 from clar.nodes.calibrated_tf import CalibratedTfParameters
+from clar.nodes.camera import CameraParameters
 from clar.nodes.cloud import CloudParameters
 from clar.nodes.manager import ManagerParameters
 from clar.nodes.policy import PolicyParameters
@@ -42,6 +43,8 @@ it waits for, whether it is well, and figures. `clar status` prints that for all
 | `/camera/camera/depth/image_rect_raw` | sensor_msgs/Image, 16UC1, mm | 30 Hz | camera driver or sim | cloud, recorder |
 | `/camera/camera/depth/camera_info` | sensor_msgs/CameraInfo | 30 Hz | camera driver or sim | cloud, recorder |
 | `/camera/camera/color/image_raw/compressed` | sensor_msgs/CompressedImage, jpeg | 10 to 30 Hz | camera driver or sim | recorder |
+| `/camera/camera/color/image_raw` | sensor_msgs/Image, rgb8, while somebody listens | up to 30 Hz | camera driver or sim | |
+| `/camera/camera/aligned_depth_to_color/image_raw`, `camera_info` | sensor_msgs/Image, 16UC1, mm | 30 Hz | camera driver, on request | |
 | `/clar/cloud` | sensor_msgs/PointCloud2, base frame, at most 8192 points | 30 Hz | cloud | policy |
 | `/clar/cloud/spec` | std_msgs/String, JSON of the observation spec | latched | cloud | policy |
 | `/clar/command` | clar_interfaces/DeltaCommand | 10 Hz | policy (or another source) | arm, recorder |
@@ -52,6 +55,7 @@ it waits for, whether it is well, and figures. `clar status` prints that for all
 | `/joint_states`, `/tf` | sensor_msgs/JointState, tf2_msgs/TFMessage (base to TCP) | up to 100 Hz | arm | recorder |
 | `/tf_static` | tf2_msgs/TFMessage | latched | camera driver, calibrated_tf | cloud, calibrated_tf |
 | `/clar/calibration` | std_msgs/String, hash of the calibration in force | latched | calibrated_tf | policy, recorder |
+| `/clar/gates` | diagnostic_msgs/DiagnosticStatus, one a check: ERROR forbids motion | latched | calibrated_tf, other checks | arm |
 | `/clar/timings` | clar_interfaces/StageTimings | per frame | cloud, policy, arm | recorder |
 | `/clar/episode` | clar_interfaces/Episode | latched | recorder | |
 | `/clar/sim/state` | clar_interfaces/SimState | 10 Hz | sim | manager, recorder |
@@ -67,7 +71,8 @@ depth 1, because an old command is worth nothing; what a late joiner must see is
 |---|---|---|---|
 | `/clar/robot/arm`, `disarm`, `stop`, `recover` | std_srvs/Trigger | arm | `clar arm`, ...; STOP answers while anything else hangs |
 | `/clar/robot/start` | clar_interfaces/Start | arm | `clar start`: from now on this source moves the arm |
-| `/clar/robot/home`, `open_gripper` | std_srvs/Trigger | arm | slow way home, open gripper; only when ARMED |
+| `/clar/robot/home`, `return_to_start` | std_srvs/Trigger | arm | slow ways home and back to the last START; only while ARMED |
+| `/clar/robot/open_gripper`, `home_gripper` | std_srvs/Trigger | arm | open or home the gripper; not while RUNNING |
 | `/clar/recorder/start_episode`, `end_episode` | clar_interfaces/StartEpisode, EndEpisode | recorder | mark an episode |
 | `/clar/sim/reset` | clar_interfaces/ResetCell | sim | put the objects out by seed |
 | `/clar/manager/status` | std_srvs/Trigger | manager | is the stack ready, and what is wrong |
@@ -76,6 +81,11 @@ depth 1, because an old command is worth nothing; what a late joiner must see is
 """
 
 _NODES = (
+    (
+        "camera",
+        CameraParameters,
+        "A RealSense D455 under the names of realsense-ros; see [Camera](camera.md).",
+    ),
     (
         "cloud",
         CloudParameters,

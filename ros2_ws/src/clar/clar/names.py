@@ -21,6 +21,8 @@ TOPIC_DEPTH_INFO: Final = "/camera/camera/depth/camera_info"
 TOPIC_COLOR_IMAGE: Final = "/camera/camera/color/image_raw"
 TOPIC_COLOR_COMPRESSED: Final = "/camera/camera/color/image_raw/compressed"
 TOPIC_COLOR_INFO: Final = "/camera/camera/color/camera_info"
+TOPIC_ALIGNED_IMAGE: Final = "/camera/camera/aligned_depth_to_color/image_raw"
+TOPIC_ALIGNED_INFO: Final = "/camera/camera/aligned_depth_to_color/camera_info"
 
 # Observation and command
 TOPIC_CLOUD: Final = "/clar/cloud"
@@ -39,6 +41,7 @@ TOPIC_ROBOT_MODE: Final = "/clar/robot/mode"
 TOPIC_JOINT_STATES: Final = "/joint_states"
 TOPIC_EPISODE: Final = "/clar/episode"
 TOPIC_CALIBRATION: Final = "/clar/calibration"
+TOPIC_GATES: Final = "/clar/gates"
 TOPIC_SIM_STATE: Final = "/clar/sim/state"
 TOPIC_MANAGER_STATUS: Final = "/clar/manager/status"
 TOPIC_DIAGNOSTICS: Final = "/diagnostics"
@@ -52,7 +55,9 @@ SERVICE_START: Final = "/clar/robot/start"
 SERVICE_STOP: Final = "/clar/robot/stop"
 SERVICE_RECOVER: Final = "/clar/robot/recover"
 SERVICE_HOME: Final = "/clar/robot/home"
+SERVICE_RETURN: Final = "/clar/robot/return_to_start"
 SERVICE_OPEN_GRIPPER: Final = "/clar/robot/open_gripper"
+SERVICE_HOME_GRIPPER: Final = "/clar/robot/home_gripper"
 
 # Services of the other nodes
 SERVICE_SIM_RESET: Final = "/clar/sim/reset"
@@ -74,6 +79,10 @@ NODE_RECORDER: Final = "clar_recorder"
 NODE_CALIBRATED_TF: Final = "clar_calibrated_tf"
 NODE_MANAGER: Final = "clar_manager"
 NODE_TELEOP: Final = "clar_teleop"
+
+# Gates: checks that the arm waits for, each latched on TOPIC_GATES by the node that makes it
+GATE_CALIBRATION: Final = "calibration"
+GATE_SCENE: Final = "scene"
 
 # Sources of DeltaCommand, and thereby possible owners of the arm
 SOURCE_POLICY: Final = "policy"

@@ -29,7 +29,13 @@ SERVICES = {
     "stop": names.SERVICE_STOP,
     "disarm": names.SERVICE_DISARM,
     "recover": names.SERVICE_RECOVER,
+    "home": names.SERVICE_HOME,
+    "return": names.SERVICE_RETURN,
+    "gripper open": names.SERVICE_OPEN_GRIPPER,
+    "gripper home": names.SERVICE_HOME_GRIPPER,
 }
+_MOTIONS = ("home", "return", "gripper open", "gripper home")
+_MOTION_TIMEOUT_S = 40.0
 MODES = {
     RobotState.MODE_DISARMED: "DISARMED",
     RobotState.MODE_ARMED: "ARMED",
@@ -64,11 +70,19 @@ def _parser() -> argparse.ArgumentParser:
         ("stop", "stop the arm; the gripper keeps its grip"),
         ("disarm", "forbid motion"),
         ("recover", "clear the robot's errors after a halt; arm again afterwards"),
+        ("home", "move slowly to the home joints of cell.yaml; only while ARMED"),
+        ("return", "move slowly, straight, to where the last run started; only while ARMED"),
+        ("gripper open", "open the gripper; it lets go"),
+        ("gripper home", "let the gripper find its largest opening; it lets go"),
         ("status", "print the state of the arm and of every node"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
-            "--timeout", type=float, default=10.0, metavar="SECONDS", help="wait this long (default 10)"
+            "--timeout",
+            type=float,
+            default=_MOTION_TIMEOUT_S if name in _MOTIONS else 10.0,
+            metavar="SECONDS",
+            help="wait this long (default %(default)g)",
         )
         if name == "start":
             command.add_argument(

@@ -12,6 +12,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 __all__ = [
     "COMMAND",
+    "GATES",
     "LATCHED",
     "RECORD",
     "RECORD_BEST_EFFORT",
@@ -55,6 +56,9 @@ STATUS: Final = _keep_last(10, reliable=True)
 
 LATCHED: Final = _keep_last(1, reliable=True, latched=True)
 """State that must be seen late (episode, calibration, manager status): both sides."""
+
+GATES: Final = _keep_last(20, reliable=True, latched=True)
+"""The arm's subscription of gates: one latched word of each of several publishers."""
 
 TF_STATIC: Final = _keep_last(100, reliable=True, latched=True)
 """Subscribers of /tf_static, as tf2 itself subscribes."""

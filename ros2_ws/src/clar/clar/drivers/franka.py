@@ -45,6 +45,7 @@ _DEAD_MAN_MS = 200
 _CONNECT_TIMEOUT_S = 10.0
 _RECOVER_TIMEOUT_S = 10.0
 _SETTER_TIMEOUT_S = 3.0
+_POLL_S = 0.005
 
 # Limits of the FR3 (Franka Control Interface documentation): translation m, rotation rad, elbow rad; per s, s^2, s^3.
 # Velocities stay below what franky admits, which is the older Panda's.
@@ -104,6 +105,7 @@ class FrankaArm:
         """
         self.config = config
         self._ramp: Callable[[], Any] | None = None
+        self._success_rate = 1.0
         self._connection: Any = self._connect()
 
     def __enter__(self) -> FrankaArm:
@@ -125,6 +127,8 @@ class FrankaArm:
         jacobian = np.asarray(robot.model.zero_jacobian(franky.Frame.EndEffector, state))
         velocities = np.asarray(state.dq)
         in_motion = state.robot_mode == franky.RobotMode.Move
+        if in_motion:
+            self._success_rate = float(state.control_command_success_rate)
         return RobotReading(
             T_base_tcp=np.asarray(state.O_T_EE.matrix),
             joints_rad=np.asarray(state.q),
@@ -134,7 +138,7 @@ class FrankaArm:
             jacobian=jacobian,
             robot_mode=state.robot_mode.name,
             errors=_names(state.current_errors),
-            command_success_rate=float(state.control_command_success_rate) if in_motion else 1.0,
+            command_success_rate=self._success_rate if in_motion else 1.0,
             read_at_s=now_s,
             stamp_ns=stamp_ns,
         )
@@ -156,6 +160,27 @@ class FrankaArm:
         relative = float(np.clip(speed / self.config.dynamics, 0.0, 1.0))
         self._start(franky.JointMotion(np.asarray(joints_rad), franky.ReferenceType.Absolute, relative))
         self._ramp = franky.JointStopMotion
+
+    def start_cartesian_motion(self, T_base_tcp: Array, speed: float) -> None:
+        """Start a straight motion to a TCP pose (4, 4) at a fraction of the robot's limits, and return at once."""
+        relative = float(np.clip(speed / self.config.dynamics, 0.0, 1.0))
+        target = franky.Affine(np.asarray(T_base_tcp, dtype=np.float64))
+        self._start(franky.CartesianMotion(target, franky.ReferenceType.Absolute, relative))
+        self._ramp = franky.CartesianStopMotion
+
+    def wait(self, timeout_s: float = 30.0) -> RobotReading:
+        """Block until the motion has ended, and return the state; for notebooks, where nothing else polls.
+
+        Raises:
+            RobotError: the motion ended by an error, or lasts longer; then the arm is brought to rest.
+        """
+        until_s = time.monotonic() + timeout_s
+        while self.poll():
+            if time.monotonic() > until_s:
+                self.ramp_down()
+                raise RobotError(f"the motion did not end within {timeout_s:g} s and was stopped: is the arm blocked?")
+            time.sleep(_POLL_S)
+        return self.read()
 
     def ramp_down(self) -> None:
         """Bring the arm to rest along its limits; nothing when no motion runs."""
@@ -193,7 +218,7 @@ class FrankaArm:
             self.ramp_down()
             until_s = time.monotonic() + 1.0
             while self.poll() and time.monotonic() < until_s:
-                time.sleep(0.005)
+                time.sleep(_POLL_S)
         with suppress(Exception):
             watched(self._robot.stop, 1.0, "stop", "")
 
@@ -290,7 +315,7 @@ class FrankaArm:
             causes = _names(state.last_motion_errors) or _names(state.current_errors)
             if causes:
                 text = f"{', '.join(causes)} ({text})"
-        return f"the robot stopped itself: {text}"
+        return f"the robot stopped itself: {text}; control command success rate before it {self._success_rate:.2f}"
 
 
 # Not all of franky's exceptions have its Exception as their base.
@@ -316,7 +341,10 @@ def _connection_advice(error: Exception, host: str) -> str:
     if isinstance(error, RobotError):
         return str(error)
     if isinstance(error, franky.IncompatibleVersionException):
-        step = "this franky speaks to robot system 5.9 and newer; install the franky wheel of your robot's version"
+        step = (
+            "this franky speaks to an FR3 (robot server version 10, system 5.9 and newer). A Franka Emika Panda has"
+            " server version 5 or lower and needs the franky wheel for it; an FR3 with an older system needs an update on Desk"
+        )
     elif isinstance(error, franky.RealtimeException):
         step = (
             "boot a PREEMPT_RT kernel and allow real-time priority (ulimit -r 99); for a simulator set realtime:=ignore"

@@ -61,6 +61,10 @@ class FrankaGripper:
         """Open, or grasp. A request that comes while another is executed replaces what waits, not what runs."""
         self._session.request(is_open)
 
+    def home(self) -> None:
+        """Find the largest opening: the fingers close and open, and let go of what they hold."""
+        self._session.request(True, homing=True)
+
     def recover(self) -> None:
         """Forget a failed request; connect again when calls still hang, leaving them behind.
 
@@ -100,7 +104,7 @@ class _Session:
         self._gripper = gripper
         self._state, self._state_at_s = state, time.monotonic()
         self._goal: bool | None = None
-        self._waiting = False
+        self._waiting = self._homing = False
         self._busy_since_s: float | None = None
         self._fault = ""
         self._closing = False
@@ -116,16 +120,16 @@ class _Session:
         state, now_s = self._state, time.monotonic()
         with self._wake:
             goal, busy_since_s, busy = self._goal, self._busy_since_s, self._waiting or self._busy_since_s is not None
-            fault = self._fault
+            fault, homing = self._fault, self._homing
         if not fault and busy_since_s is not None and now_s - busy_since_s > self._config.timeout_s:
-            verb = "open" if goal else "grasp"
+            verb = "home" if homing else "open" if goal else "grasp"
             fault = f"the gripper did not finish to {verb} within {self._config.timeout_s:g} s: run `clar recover`"
         if not fault and now_s - self._state_at_s > _STATE_AGE_MAX_S:
             fault = f"the gripper's state is {now_s - self._state_at_s:.1f} s old, its server died: run `clar recover`"
         if not fault and state.max_width < _NOT_HOMED_FRACTION * self._config.max_width_m:
             fault = (
                 f"the gripper is not homed (it opens {state.max_width:.3f} m, expected"
-                f" {self._config.max_width_m:.3f} m): home it on the robot's Desk,"
+                f" {self._config.max_width_m:.3f} m): run `clar gripper home`,"
                 " or correct gripper.max_width_m in the cell file"
             )
         return GripperReading(
@@ -137,9 +141,9 @@ class _Session:
             fault=fault,
         )
 
-    def request(self, is_open: bool) -> None:
+    def request(self, is_open: bool, homing: bool = False) -> None:
         with self._wake:
-            self._goal, self._waiting = is_open, True
+            self._goal, self._homing, self._waiting = is_open, homing, True
             self._wake.notify()
 
     def forget_fault(self) -> None:
@@ -164,22 +168,24 @@ class _Session:
                     return
                 self._waiting = False
                 self._busy_since_s = time.monotonic()
-                goal = self._goal
-            fault = self._execute(bool(goal))
+                goal, homing = bool(self._goal), self._homing
+            fault = self._execute(goal, homing)
             with self._wake:
                 self._fault = fault
 
-    def _execute(self, is_open: bool) -> str:
+    def _execute(self, is_open: bool, homing: bool) -> str:
         """Run one request; an empty string, or what went wrong. A grasp that found nothing is no fault."""
         config = self._config
         try:
-            if is_open:
+            if homing:
+                self._gripper.homing()
+            elif is_open:
                 self._gripper.move(config.max_width_m, config.speed_m_s)
             else:
                 outer_m = config.max_width_m
                 self._gripper.grasp(0.0, config.speed_m_s, config.force_n, _INNER_TOLERANCE_M, outer_m)
         except Exception as error:  # the thread must survive whatever the library raises
-            verb = "open" if is_open else "grasp"
+            verb = "home" if homing else "open" if is_open else "grasp"
             return f"the gripper failed to {verb} ({error}): run `clar recover`"
         return ""
 

@@ -13,7 +13,9 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -32,6 +34,7 @@ from clar_core.cell_config import load_cell
 from clar_core.control.clock import read_clocks
 from clar_core.control.commands import ClockWatch, Command
 from clar_core.control.controller import ArmController
+from clar_core.control.gates import Gates
 from clar_core.control.loop import ArmLoop, LoopState
 from clar_core.control.robot import RobotError
 from clar_core.control.supervisor import Change, Mode, RefusedError
@@ -58,7 +61,10 @@ class ArmNode(LifecycleNode):
         check_combination(self.parameters, self.get_parameter("use_sim_time").value)
         self._cell = load_cell(self.parameters.cell)
         self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
-        self._controller = ArmController(controller_settings(self.parameters, self._cell), self._on_change)
+        p = self.parameters
+        gates = Gates(p.required_gates, p.overridden_gates, lambda text: self.get_logger().warning(text))
+        self._controller = ArmController(controller_settings(p, self._cell), self._on_change, gates)
+        self.create_subscription(DiagnosticStatus, names.TOPIC_GATES, self._on_gate, qos.GATES)
         self._clock_watch = ClockWatch()
         self._loop: ArmLoop | None = None
         self._dropped = ""
@@ -90,7 +96,9 @@ class ArmNode(LifecycleNode):
         self.create_service(Start, names.SERVICE_START, self._on_start, callback_group=quick)
         self.create_service(Trigger, names.SERVICE_RECOVER, self._on_recover, callback_group=slow)
         self.create_service(Trigger, names.SERVICE_HOME, self._on_home, callback_group=slow)
+        self.create_service(Trigger, names.SERVICE_RETURN, self._on_return, callback_group=slow)
         self.create_service(Trigger, names.SERVICE_OPEN_GRIPPER, self._on_open_gripper, callback_group=slow)
+        self.create_service(Trigger, names.SERVICE_HOME_GRIPPER, self._on_home_gripper, callback_group=slow)
         if self.parameters.auto_arm:
             self._controller.arm(loop.state.arm, loop.state.gripper, time.monotonic())
 
@@ -123,6 +131,9 @@ class ArmNode(LifecycleNode):
         if controller.mode is Mode.HALTED:
             return Health(ERROR, f"HALTED: {controller.reason}", values)
         return Health(OK, controller.mode.name, values)
+
+    def _on_gate(self, status: DiagnosticStatus) -> None:
+        self._controller.gates.update(bridge.status_to_gate(status))
 
     # Commands
 
@@ -173,12 +184,18 @@ class ArmNode(LifecycleNode):
         joints, speed = self._cell.home_joint_positions_rad, self.parameters.home_speed
         return _answer(response, lambda: self._loop.home(joints, speed), "at home")
 
-    def _on_open_gripper(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return _answer(response, self._open_gripper, "open")
+    def _on_return(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return _answer(response, lambda: self._loop.return_to_start(self.parameters.home_speed), "at the start")
 
-    def _open_gripper(self) -> None:
+    def _on_open_gripper(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return _answer(response, lambda: self._move_gripper(lambda: self._loop.request_gripper(True)), "open")
+
+    def _on_home_gripper(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return _answer(response, lambda: self._move_gripper(self._loop.home_gripper), "homed")
+
+    def _move_gripper(self, request: Callable[[], None]) -> None:
         loop = self._loop
-        loop.request_gripper(True)
+        request()
         until_s = time.monotonic() + _GRIPPER_TIMEOUT_S
         time.sleep(0.05)
         while loop.state.gripper.busy and not loop.state.gripper.fault and time.monotonic() < until_s:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import rclpy.time
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
@@ -23,6 +24,7 @@ from clar import bridge, names, qos
 from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.parameters import NodeParameters, parameter
 from clar_calibration import load_calibration
+from clar_core.control.gates import Gate
 from clar_core.geometry.poses import delta_between, inverse
 
 _POLL_S = 0.1
@@ -62,10 +64,13 @@ class CalibratedTfNode(SimpleNode):
                 f"{p.calibration}: frames.base: expected {p.base_frame}, got {self._calibration.base_frame};"
                 " calibrate in the base frame of this robot"
             )
+        self._remark = ""
         self._check_age()
         self._own: TransformStamped | None = None
         self._since_s = time.monotonic()
         self.create_publisher(String, names.TOPIC_CALIBRATION, qos.LATCHED).publish(String(data=self._calibration.hash))
+        self._gate_publisher = self.create_publisher(DiagnosticStatus, names.TOPIC_GATES, qos.LATCHED)
+        self._set_gate("the camera's place is not known yet: is its driver running?")
         self._broadcaster = StaticTransformBroadcaster(self)
         self._buffer = Buffer(node=self)
         self._listener = TransformListener(self._buffer, self)
@@ -95,7 +100,8 @@ class CalibratedTfNode(SimpleNode):
         except ValueError as error:
             if not p.accept_old:
                 raise NodeError(f"{p.calibration}: {error}, or set accept_old") from error
-            self.get_logger().warning(f"accepted by override: {error}")
+            self._remark = f"accepted by override: {error}"
+            self.get_logger().warning(self._remark)
 
     def _compose(self) -> None:
         c = self._calibration
@@ -115,9 +121,14 @@ class CalibratedTfNode(SimpleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         self._broadcaster.sendTransform(message)
         self._own = message
+        self._set_gate("")
         self.get_logger().info(f"publishing {c.base_frame} -> {c.link_frame} of calibration {c.hash}")
         self.destroy_timer(self._poll)
         self._listener.unregister()  # a static place needs no further transforms
+
+    def _set_gate(self, objection: str) -> None:
+        gate = Gate(names.GATE_CALIBRATION, objection, self._remark)
+        self._gate_publisher.publish(bridge.gate_to_status(gate))
 
     def _refuse_other_parents(self, message: TFMessage) -> None:
         """Stop when somebody else says where the camera is: a frame has one parent."""

@@ -11,28 +11,22 @@ import sys
 import time
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-from geometry_msgs.msg import TransformStamped
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from tf2_ros import StaticTransformBroadcaster
 
 from clar import names, qos
-from clar.bridge import array_to_image, intrinsics_to_camera_info, matrix_to_transform, ns_to_stamp
+from clar.bridge import array_to_image, array_to_jpeg, intrinsics_to_camera_info, ns_to_stamp
+from clar.camera_frames import camera_tree
 from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.parameters import NodeParameters, parameter
-from clar_core.geometry.poses import Array, inverse, make_pose
-from clar_core.simulation.camera import T_DEPTH_COLOR, T_LINK_DEPTH, DepthNoise
+from clar_core.simulation.camera import T_DEPTH_COLOR, DepthNoise
 from clar_core.simulation.live import DEFAULT_ADDRESS, LiveCell, LiveCellError
 from clar_core.simulation.live_snapshot import Snapshot
 from clar_core.simulation.live_view import LiveView
 from clar_interfaces.msg import SimState
 from clar_interfaces.srv import ResetCell
 
-_DEPTH_FRAME = "camera_depth_frame"
-_COLOR_FRAME = "camera_color_frame"
 _CLIENT_POLL_S = 0.02
 _SHUTDOWN_LIMIT_S = 8.0
 
@@ -85,7 +79,7 @@ class SimNode(SimpleNode):
         self._state = self.create_publisher(SimState, names.TOPIC_SIM_STATE, qos.STATE)
         self.create_service(ResetCell, names.SERVICE_SIM_RESET, self._reset)
         self._static_transforms = StaticTransformBroadcaster(self)
-        self._static_transforms.sendTransform(_camera_transforms(self.get_clock().now().to_msg()))
+        self._static_transforms.sendTransform(camera_tree(T_DEPTH_COLOR, self.get_clock().now().to_msg()))
         self._view: LiveView | None = None
         self._epoch = -1
         self._frames = self._frames_reported = 0
@@ -169,7 +163,7 @@ class SimNode(SimpleNode):
 
     def _publish_color(self, view: LiveView, header: Header) -> None:
         pixels = view.color()
-        self._compressed.publish(_jpeg(pixels, self.parameters.jpeg_quality, header))
+        self._compressed.publish(array_to_jpeg(pixels, self.parameters.jpeg_quality, header))
         self._color_info.publish(intrinsics_to_camera_info(view.color_camera.intrinsics, header))
         if self._color.get_subscription_count():
             self._color.publish(array_to_image(pixels, "rgb8", header))
@@ -198,34 +192,6 @@ class SimNode(SimpleNode):
         else:
             response.success, response.message = True, f"{self._cell.task}, seed {request.seed}"
         return response
-
-
-def _jpeg(pixels: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
-    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not encoded:
-        raise NodeError("OpenCV could not encode a colour image as JPEG: this build of OpenCV lacks JPEG support")
-    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
-    message.data = array.array("B", data.tobytes())
-    return message
-
-
-def _camera_transforms(stamp: object) -> list[TransformStamped]:
-    """The static tree of realsense-ros: camera_link over the depth and the colour frames, each with its optical one."""
-    # T_LINK_DEPTH is also how any optical frame is turned in its own body frame (REP-103).
-    T_link_color = T_LINK_DEPTH @ T_DEPTH_COLOR @ inverse(T_LINK_DEPTH)
-    edges: list[tuple[str, str, Array]] = [
-        (names.CAMERA_FRAME, _DEPTH_FRAME, make_pose()),
-        (_DEPTH_FRAME, names.DEPTH_OPTICAL_FRAME, T_LINK_DEPTH),
-        (names.CAMERA_FRAME, _COLOR_FRAME, T_link_color),
-        (_COLOR_FRAME, names.COLOR_OPTICAL_FRAME, T_LINK_DEPTH),
-    ]
-    transforms = []
-    for parent, child, T in edges:
-        message = TransformStamped(child_frame_id=child, transform=matrix_to_transform(T))
-        message.header.frame_id = parent
-        message.header.stamp = stamp
-        transforms.append(message)
-    return transforms
 
 
 def main() -> int:
