@@ -39,6 +39,10 @@ def _operate(word: str, summary: str) -> Command:
     return Command((word,), summary, "clar.operate", leading=(word,))
 
 
+def _calibrate(word: str, summary: str, module: str) -> Command:
+    return Command(("calibrate", word), summary, module, leading=(word,))
+
+
 GROUPS: dict[str, tuple[Command, ...]] = {
     "See it work": (
         Command(("demo",), "run trials of a policy in the live simulated cell and write a report", "clar.demo.main"),
@@ -53,6 +57,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Set up a cell": (
         Command(("cell", "init"), "write a commented cell.yaml, the one file that a site edits", "clar_core.cli.cell"),
+        _calibrate("board", "write a printable calibration board in true size", "clar_core.cli.calibrate"),
+        _calibrate("solve", "solve recorded samples; write calibration and report", "clar_core.cli.calibrate"),
     ),
     "Learn": (
         Command(("data", "collect"), "record expert demonstrations in the simulated cell", "clar_core.cli.collect"),
