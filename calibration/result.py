@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from clar_core.geometry.poses import check_pose, inverse
 Array = NDArray[np.float64]
 
 FORMAT = 1
+EYE_TO_HAND, EYE_IN_HAND = "eye_to_hand", "eye_in_hand"
 _HEADER = "# Camera calibration. Written by the calibration tool: do not edit, the hash covers every line.\n"
-_NEXT_STEP = "calibrate the camera again: ros2 launch clar calibrate.launch.py"
+NEXT_STEP = "calibrate the camera again: ros2 launch clar calibrate.launch.py"
 
 
 class CalibrationError(ValueError):
@@ -35,18 +37,24 @@ class CalibrationError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibrationResult:
-    """Pose of a static camera in the robot's base frame.
+    """Pose of a camera in the frame in which it stands still.
 
     Attributes:
-        T_base_optical: (4, 4), maps points of the depth optical frame to the base frame, metres.
+        T_base_optical: (4, 4), maps points of the depth optical frame to the frame ``base_frame``, metres.
         T_link_optical: (4, 4), the driver's own static transform from its root frame to the depth optical frame, as it
             was during the calibration. A driver that later says otherwise is another camera, or another driver.
-        base_frame, link_frame, optical_frame: names of the frames.
+        base_frame: the frame in which the camera stands still: the robot's base for ``eye_to_hand``, the TCP for
+            ``eye_in_hand``.
+        link_frame, optical_frame: names of the driver's root frame and of the depth optical frame.
         date: when the calibration was made, in UTC.
         camera_serial: serial number of the camera that was calibrated.
         method: how it was made, e.g. ``eye_to_hand_charuco`` or ``simulated``.
         holdout_translation_mm, holdout_rotation_deg: errors on poses that the solver did not see.
         holdout_samples: how many poses these errors come from.
+        software: versions of what it was made with.
+        set_up: ``eye_to_hand``, a static camera, or ``eye_in_hand``, one on the hand.
+        quality: how good it is, in plain numbers and text (see quality.py); empty when nobody measured it.
+        reference: name and SHA-256 of the file that holds the scene at calibration (see reference.py); empty without.
     """
 
     T_base_optical: Array
@@ -61,12 +69,17 @@ class CalibrationResult:
     holdout_rotation_deg: float
     holdout_samples: int
     software: Mapping[str, str] = field(default_factory=dict)
+    set_up: str = EYE_TO_HAND
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("T_base_optical", "T_link_optical"):
             object.__setattr__(self, name, check_pose(getattr(self, name), name))
         if self.date.tzinfo is None:
             raise ValueError(f"date: expected a date with a time zone, got {self.date.isoformat()}")
+        if self.set_up not in (EYE_TO_HAND, EYE_IN_HAND):
+            raise ValueError(f"set_up: expected {EYE_TO_HAND} or {EYE_IN_HAND}, got {self.set_up!r}")
 
     @property
     def T_base_link(self) -> Array:
@@ -88,11 +101,16 @@ class CalibrationResult:
         if days > limit_days:
             raise CalibrationError(
                 f"calibration of {self.date:%Y-%m-%d %H:%M} UTC is {days:.1f} days old,"
-                f" expected at most {limit_days:g}; {_NEXT_STEP}"
+                f" expected at most {limit_days:g}; {NEXT_STEP}"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain content of the file, without the hash."""
+        """Plain content of the file, without the hash. What is empty or usual is left out."""
+        optional = {
+            "set_up": self.set_up if self.set_up != EYE_TO_HAND else None,
+            "quality": dict(self.quality),
+            "reference": dict(self.reference),
+        }
         return {
             "format": FORMAT,
             "method": self.method,
@@ -107,7 +125,7 @@ class CalibrationResult:
                 "samples": int(self.holdout_samples),
             },
             "software": dict(self.software),
-        }
+        } | {key: value for key, value in optional.items() if value}
 
 
 def save_calibration(result: CalibrationResult, path: str | Path) -> None:
@@ -122,6 +140,17 @@ def save_calibration(result: CalibrationResult, path: str | Path) -> None:
     os.replace(file.name, path)
 
 
+def replace_calibration(result: CalibrationResult, path: str | Path) -> Path | None:
+    """``save_calibration`` that keeps the file that was there beside it; returns where, None when there was none."""
+    path = Path(path)
+    previous = path.with_name(path.name + ".previous")
+    kept = path.exists()
+    if kept:
+        shutil.copy2(path, previous)
+    save_calibration(result, path)
+    return previous if kept else None
+
+
 def load_calibration(path: str | Path) -> CalibrationResult:
     """Read a calibration file and check it.
 
@@ -133,21 +162,21 @@ def load_calibration(path: str | Path) -> CalibrationResult:
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise CalibrationError(f"{path}: no such calibration file; {_NEXT_STEP}") from error
+        raise CalibrationError(f"{path}: no such calibration file; {NEXT_STEP}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CalibrationError(f"{path}: expected a YAML calibration file, could not read it: {error}") from error
     if not isinstance(content, dict):
-        raise CalibrationError(f"{path}: expected a YAML mapping, got {type(content).__name__}; {_NEXT_STEP}")
+        raise CalibrationError(f"{path}: expected a YAML mapping, got {type(content).__name__}; {NEXT_STEP}")
     reader = _Reader(str(path), content)
     if content.get("format") != FORMAT:
-        raise CalibrationError(f"{path}: format: expected {FORMAT}, got {content.get('format')!r}; {_NEXT_STEP}")
+        raise CalibrationError(f"{path}: format: expected {FORMAT}, got {content.get('format')!r}; {NEXT_STEP}")
     stored_hash = reader.text("hash")
     result = _from_reader(reader)
     actual = _hash({key: value for key, value in content.items() if key != "hash"})
     if stored_hash != actual:
         raise CalibrationError(
             f"{path}: hash: expected {actual} from the content, got {stored_hash}: the file was changed after it was"
-            f" written; restore it, or {_NEXT_STEP}"
+            f" written; restore it, or {NEXT_STEP}"
         )
     return result
 
@@ -166,15 +195,25 @@ class _Reader:
         for key in field_path.split("."):
             walked = f"{walked}.{key}" if walked else key
             if not isinstance(value, dict) or key not in value:
-                raise CalibrationError(f"{self._path}: {walked}: missing, expected {expected}; {_NEXT_STEP}")
+                raise CalibrationError(f"{self._path}: {walked}: missing, expected {expected}; {NEXT_STEP}")
             value = value[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise CalibrationError(f"{self._path}: {field_path}: expected {expected}, got {value!r}")
         self._taken.add(field_path)
         return value
 
+    def optional(self, field_path: str, kind: type, expected: str, default: Any) -> Any:
+        return self.value(field_path, kind, expected) if field_path in self._content else default
+
     def text(self, field_path: str) -> str:
         return str(self.value(field_path, str, "text"))
+
+    def choice(self, field_path: str, choices: tuple[str, ...]) -> str:
+        """One of some words; the first is what a file that says nothing means."""
+        word = str(self.optional(field_path, str, f"one of {', '.join(choices)}", choices[0]))
+        if word not in choices:
+            raise CalibrationError(f"{self._path}: {field_path}: expected one of {', '.join(choices)}, got {word!r}")
+        return word
 
     def number(self, field_path: str, expected: str) -> float:
         value = float(self.value(field_path, (int, float), expected))
@@ -223,6 +262,9 @@ def _from_reader(reader: _Reader) -> CalibrationResult:
         holdout_rotation_deg=reader.number("holdout.rotation_deg", "an angle >= 0 in degrees"),
         holdout_samples=int(reader.number("holdout.samples", "a count >= 0")),
         software={str(k): str(v) for k, v in reader.value("software", dict, "a mapping of versions").items()},
+        set_up=reader.choice("set_up", (EYE_TO_HAND, EYE_IN_HAND)),
+        quality=reader.optional("quality", dict, "a mapping of figures", {}),
+        reference=reader.optional("reference", dict, "a mapping with file and sha256", {}),
     )
     reader.refuse_unknown()
     return result

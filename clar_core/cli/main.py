@@ -43,6 +43,10 @@ def _data(word: str, summary: str, module: str, leading: tuple[str, ...] = ()) -
     return Command(("data", word), summary, f"clar_core.cli.{module}", leading=leading)
 
 
+def _calibrate(word: str, summary: str, module: str) -> Command:
+    return Command(("calibrate", word), summary, module, leading=(word,))
+
+
 GROUPS: dict[str, tuple[Command, ...]] = {
     "See it work": (
         Command(("demo",), "run trials of a policy in the live simulated cell and write a report", "clar.demo.main"),
@@ -62,6 +66,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Set up a cell": (
         Command(("cell", "init"), "write a commented cell.yaml, the one file that a site edits", "clar_core.cli.cell"),
+        _calibrate("board", "write a printable calibration board in true size", "clar_core.cli.calibrate"),
+        _calibrate("solve", "solve recorded samples; write calibration and report", "clar_core.cli.calibrate"),
     ),
     "Demonstrations": (
         _data("inspect", "what a bag holds: topics, rates, episodes", "data_validate", leading=("inspect",)),

@@ -198,6 +198,30 @@ def project(points: NDArray[np.floating[Any]], intrinsics: Intrinsics) -> NDArra
     return np.stack([x * intrinsics.fx + intrinsics.cx, y * intrinsics.fy + intrinsics.cy], axis=-1)
 
 
+def normalize_pixels(pixels: NDArray[np.floating[Any]], intrinsics: Intrinsics) -> NDArray[np.float64]:
+    """Ideal image coordinates (x/z, y/z) of pixels: the inverse of ``project``, without the depth.
+
+    Args:
+        pixels: (n, 2) as (u, v), anywhere in the image.
+        intrinsics: of that image; its distortion is undone in its own direction.
+
+    Returns:
+        (n, 2) float64; NaN where the distortion model has no answer.
+
+    Raises:
+        ValueError: pixels that are not (n, 2).
+    """
+    places: NDArray[np.float64] = np.asarray(pixels, dtype=np.float64)
+    if places.ndim != 2 or places.shape[1] != 2:
+        raise ValueError(f"normalize_pixels: expected pixels of shape (n, 2), got {places.shape}")
+    x, y = (places[:, 0] - intrinsics.cx) / intrinsics.fx, (places[:, 1] - intrinsics.cy) / intrinsics.fy
+    if intrinsics.model == "brown_conrady":
+        x, y = _invert_polynomial(x, y, intrinsics.coefficients)
+    elif intrinsics.model == "inverse_brown_conrady":
+        x, y = _polynomial(x, y, intrinsics.coefficients)
+    return np.stack([x, y], axis=-1)
+
+
 def check_depth_image(depth: NDArray[np.uint16], intrinsics: Intrinsics) -> None:
     """Raise ValueError, naming what was found, unless depth is (height, width) uint16 of these intrinsics."""
     if depth.dtype != np.uint16:

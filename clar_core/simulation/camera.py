@@ -123,13 +123,21 @@ class DepthCamera:
 
 
 class ColorCamera:
-    """Renders colour images through the D455's lens (inverse Brown-Conrady), with the robot's visual meshes or not."""
+    """Renders colour images through the D455's lens (inverse Brown-Conrady), with the robot's visual meshes or not.
 
-    def __init__(self, model: mujoco.MjModel, *, visual_meshes: bool = False) -> None:
+    ``supersampling`` renders that many times finer and averages: without it the corners of a calibration board lie up
+    to a sixth of a pixel beside their true place.
+    """
+
+    def __init__(self, model: mujoco.MjModel, *, visual_meshes: bool = False, supersampling: int = 1) -> None:
         self.intrinsics = COLOR_INTRINSICS
         self._camera = COLOR_CAMERA
+        self._supersampling = supersampling
         samples, model.vis.quality.offsamples = model.vis.quality.offsamples, 0
-        self._renderer = mujoco.Renderer(model, self.intrinsics.height, self.intrinsics.width)
+        height, width = self.intrinsics.height * supersampling, self.intrinsics.width * supersampling
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, height)
+        self._renderer = mujoco.Renderer(model, height, width)
         model.vis.quality.offsamples = samples
         self._options = geometry_options(PICTURE_GROUPS if visual_meshes else (0, *DEPTH_GROUPS))
         scene = self._renderer.scene
@@ -140,7 +148,11 @@ class ColorCamera:
     def render(self, data: mujoco.MjData) -> NDArray[np.uint8]:
         """Colour image (480, 640, 3) uint8 RGB of the state in ``data``."""
         self._renderer.update_scene(data, self._camera, self._options)
-        image = cv2.remap(self._renderer.render(), *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        ideal = self._renderer.render()
+        if self._supersampling > 1:
+            ideal = cv2.resize(ideal, (self.intrinsics.width, self.intrinsics.height), interpolation=cv2.INTER_AREA)
+        method = cv2.INTER_LINEAR if self._supersampling == 1 else cv2.INTER_CUBIC
+        image = cv2.remap(ideal, *self._map, method, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(image, dtype=np.uint8)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clar_core.simulation.camera import ColorCamera, DepthCamera, DepthNoise
 from clar_core.simulation.live_snapshot import Snapshot
+from clar_core.simulation.plate import Plate
 from clar_core.simulation.scene import RobotIndices, compile_model
 from clar_core.simulation.tasks import CellView, get_task
 
@@ -25,18 +26,25 @@ class LiveView:
         noise: depth noise, None for exact depth.
         visual_meshes: show the robot's fine meshes in colour images.
         seed: seeds the depth noise.
+        plate: a printed plate that the scene of the physics need not have.
     """
 
     def __init__(
-        self, task: str, *, noise: DepthNoise | None = DEPTH_NOISE, visual_meshes: bool = False, seed: int = 0
+        self,
+        task: str,
+        *,
+        noise: DepthNoise | None = DEPTH_NOISE,
+        visual_meshes: bool = False,
+        seed: int = 0,
+        plate: Plate | None = None,
     ) -> None:
         self.task = get_task(task)
-        self.model = compile_model(self.task, visual_meshes=visual_meshes)
+        self.model = compile_model(self.task, visual_meshes=visual_meshes, plate=plate)
         self.data = mujoco.MjData(self.model)
         self._robot = RobotIndices.of(self.model)
         self._random = np.random.default_rng(seed)
         self.depth_camera = DepthCamera(self.model, noise, seed=seed)
-        self.color_camera = ColorCamera(self.model, visual_meshes=visual_meshes)
+        self.color_camera = ColorCamera(self.model, visual_meshes=visual_meshes, supersampling=2 if plate else 1)
 
     def show(self, snapshot: Snapshot) -> None:
         """Take the state of a snapshot. Raises ValueError when it is of another task's scene."""

@@ -27,6 +27,7 @@ from clar_core.simulation.camera import (
     T_BASE_DEPTH,
     T_DEPTH_COLOR,
 )
+from clar_core.simulation.plate import Plate, add_plate, print_plate
 
 HOME_JOINT_POSITIONS_RAD = (0.0, -0.2289, 0.0, -2.4007, 0.0, 2.1717, -0.1745)
 """TCP at (0.46, 0.00, 0.30) m, pointing down, fingers opening across the camera's line of sight, so that neither finger
@@ -51,8 +52,8 @@ class Bodies(Protocol):
         """Append the bodies to a scene that is being built."""
 
 
-def populate(simulator: MujocoSimulator, task: Bodies) -> None:
-    """Add the robot, the cell and the task's bodies to a franky-sim simulator that has not started."""
+def populate(simulator: MujocoSimulator, task: Bodies, plate: Plate | None = None) -> None:
+    """Add the robot, the cell, the task's bodies and perhaps a plate to a franky-sim simulator that has not started."""
     simulator.add_robot(initial_q=HOME_JOINT_POSITIONS_RAD, initial_hand_width=HAND_MAX_WIDTH_M)
     visual = _child(simulator.scene, "visual")
     _child(visual, "quality").set("offsamples", "4")
@@ -88,16 +89,26 @@ def populate(simulator: MujocoSimulator, task: Bodies) -> None:
         fovy="38",
     )
     task.add_bodies(worldbody)
+    if plate is not None:
+        hand = simulator.scene.find(f".//body[@name='{_PREFIX}hand']") if plate.on_hand else worldbody
+        if hand is None:
+            raise RuntimeError("franky-sim's scene has no body of the hand: this franky-sim is not the pinned version")
+        T_body_plate = (_T_HAND_TCP if plate.on_hand else np.eye(4)) @ plate.T_parent_plate
+        add_plate(_child(simulator.scene, "asset"), hand, plate, T_body_plate, CELL_GROUP)
 
 
-def compile_model(task: Bodies, *, timestep_s: float = 0.002, visual_meshes: bool = False) -> mujoco.MjModel:
+def compile_model(
+    task: Bodies, *, timestep_s: float = 0.002, visual_meshes: bool = False, plate: Plate | None = None
+) -> mujoco.MjModel:
     """Compile the scene. Without the robot's visual meshes it looks coarse and compiles ten times faster."""
     with MujocoSimulator() as simulator:
-        populate(simulator, task)
+        populate(simulator, task, plate)
         if not visual_meshes:
             _remove_visual_meshes(simulator.scene)
         model = mujoco.MjModel.from_xml_string(ET.tostring(simulator.scene, encoding="unicode"))
     model.opt.timestep = timestep_s
+    if plate is not None:
+        print_plate(model, plate)
     return model
 
 
