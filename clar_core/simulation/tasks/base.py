@@ -34,6 +34,11 @@ class CellView:
         body = self.data.body(name)
         return make_pose(body.xmat.reshape(3, 3), body.xpos)
 
+    def object_state(self, names: Iterable[str]) -> Array:
+        """Position [m] and first two columns of the rotation of each body in the base frame, (9 per body,)."""
+        poses = [self.body_pose(name) for name in names]
+        return np.concatenate([np.concatenate([pose[:3, 3], pose[:3, 0], pose[:3, 1]]) for pose in poses])
+
     def joint_position(self, name: str) -> float:
         """Position of a hinge [rad] or slide [m] joint."""
         return float(self.data.joint(name).qpos[0])
