@@ -36,6 +36,10 @@ _KINDS: dict[str, type[PointEncoderConfig] | type[PointNetConfig]] = {
 }
 
 
+_ADDED_LATER = {"history", "chunk"}
+"""Fields that checkpoints of earlier versions lack; their defaults are what those versions did."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
     """A policy's architecture: its encoder (``None``: blind) and its head."""
@@ -111,7 +115,7 @@ def _build(config_type: type[Any], values: Mapping[str, Any], where: str) -> Any
         elif type(value) is not type(default):
             raise ValueError(f"{where}.{name}: expected {type(default).__name__}, got {value!r}")
         arguments[name] = value
-    if missing := sorted(known - set(arguments)):
+    if missing := sorted(known - set(arguments) - _ADDED_LATER):
         raise ValueError(f"{where}.{missing[0]}: missing")
     try:
         return config_type(**arguments)
