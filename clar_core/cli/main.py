@@ -57,6 +57,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Learn": (
         Command(("data", "collect"), "record expert demonstrations in the simulated cell", "clar_core.cli.collect"),
         Command(("data", "recover"), "finish recordings that a crash or a full disk cut off", "clar_core.cli.recover"),
+        Command(("train", "controls"), "train what a run is held against", "clar_core.cli.train_controls"),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),
