@@ -22,13 +22,13 @@ def policy_loss(predicted: Tensor, target: Tensor, *, gripper_weight: float = 0.
     """Imitation loss of normalised actions.
 
     Args:
-        predicted: (B, 7); the last number is the logit of the gripper being open.
-        target: (B, 7); the last number is the gripper's state in [0, 1].
+        predicted: (..., 7); the last number is the logit of the gripper being open.
+        target: (..., 7); the last number is the gripper's state in [0, 1].
         gripper_weight: weight of the gripper's cross entropy beside the two mean squared errors.
     """
-    translation = F.mse_loss(predicted[:, :3], target[:, :3])
-    rotation = F.mse_loss(predicted[:, 3:6], target[:, 3:6])
-    gripper = F.binary_cross_entropy_with_logits(predicted[:, 6], target[:, 6])
+    translation = F.mse_loss(predicted[..., :3], target[..., :3])
+    rotation = F.mse_loss(predicted[..., 3:6], target[..., 3:6])
+    gripper = F.binary_cross_entropy_with_logits(predicted[..., 6], target[..., 6])
     return PolicyLoss(translation + rotation + gripper_weight * gripper, translation, rotation, gripper)
 
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clar_core.control.action import Action
+from clar_core.models.text import TextEncoderError, text_encoder
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
+from clar_core.rolling import ActionPlans, ObservationMemory
 from clar_core.training.checkpoints import Checkpoint, CheckpointError, load_checkpoint
 
 Array = NDArray[np.float32]
@@ -28,7 +30,7 @@ class PolicyOutputError(RuntimeError):
 
 
 class InstructionError(ValueError):
-    """The instruction is missing, or not one that the policy was trained with."""
+    """The instruction is missing, or not one that the policy understands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,11 @@ class PolicyRuntime:
         self._policy = checkpoint.policy.to(self.device).eval()
         features = checkpoint.instruction_features
         self._language = None if features is None else features.to(self.device)
+        self._text_encoder = checkpoint.text_encoder
+        self._understood: dict[str, Tensor] = {}
+        head = checkpoint.config.head
+        self._memory = ObservationMemory(head.history)
+        self._plans = ActionPlans(head.chunk)
         self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
 
     @classmethod
@@ -85,6 +92,11 @@ class PolicyRuntime:
         """The runtime of a checkpoint directory. Raises CheckpointError where ``load_checkpoint`` does."""
         return cls(load_checkpoint(directory), device=device, dtype=dtype, threads=threads)
 
+    def reset(self) -> None:
+        """Forget earlier observations and plans: a trial begins. Only policies with a history or chunks have any."""
+        self._memory.clear()
+        self._plans.clear()
+
     def warm_up(self) -> None:
         """Run the whole path a few times on made-up input, so that the first real tick is not the slow one."""
         low, high = np.asarray(self.spec.crop_min_m), np.asarray(self.spec.crop_max_m)
@@ -94,6 +106,7 @@ class PolicyRuntime:
         instruction = self.instructions[0] if self._language is not None else None
         for _ in range(_WARM_UP_CALLS):
             self.act(cloud, state, instruction)
+        self.reset()
 
     def check_instruction(self, instruction: str | None) -> None:
         """Raise InstructionError where ``act`` would, before anything moves."""
@@ -105,12 +118,13 @@ class PolicyRuntime:
         Args:
             cloud: (n, 3) float32, metres in the base frame, as ``build_cloud`` gives it.
             state: (10,) float32, as ``proprioception`` gives it.
-            instruction: one of ``instructions`` for a policy with language; ignored by others.
+            instruction: for a policy with language: one of ``instructions``, or any sentence where the checkpoint names
+                a text encoder; ignored by others.
 
         Raises:
             TooFewPointsError: fewer than ``spec.min_cloud_points`` points.
             ValueError: a wrong shape, or input that is not finite.
-            InstructionError: a sentence that the policy does not know.
+            InstructionError: a sentence that the policy does not understand.
             PolicyOutputError: the network's output is not finite.
         """
         begun = time.perf_counter()
@@ -120,11 +134,11 @@ class PolicyRuntime:
         language = self._feature(instruction)
         points = build_network_points(cloud, self.spec)
         sampled = time.perf_counter()
-        output = self._forward(points, self._normalizer.normalise_state(state), language)
+        output = self._forward(*self._memory.extended(points, self._normalizer.normalise_state(state)), language)
         inferred = time.perf_counter()
         if not np.isfinite(output).all():
             raise PolicyOutputError(f"the policy's output is not finite: {output}; the action was dropped")
-        action = Action.from_array(self._normalizer.denormalise_action(output))
+        action = Action.from_array(self._plans.next_action(self._normalizer.denormalise_action(output)))
         finished = time.perf_counter()
         stages = {"fps": sampled - begun, "encode": inferred - sampled, "postprocess": finished - inferred}
         return Decision(action, {name: duration * 1e3 for name, duration in stages.items()})
@@ -139,15 +153,25 @@ class PolicyRuntime:
     def _feature(self, instruction: str | None) -> Tensor | None:
         if self._language is None:
             return None
-        if instruction not in self.instructions:
+        if instruction in self.instructions:
+            row = self.instructions.index(instruction)
+            return self._language[row : row + 1]
+        if self._text_encoder is None or not instruction:
             known = "; ".join(self.instructions)
             raise InstructionError(f"the policy does not know the instruction {instruction!r}; it knows: {known}")
-        row = self.instructions.index(instruction)
-        return self._language[row : row + 1]
+        if instruction not in self._understood:
+            try:
+                feature = text_encoder(self._text_encoder).encode([instruction])
+            except TextEncoderError as error:
+                raise InstructionError(str(error)) from error
+            self._understood[instruction] = feature.to(self.device)
+        return self._understood[instruction]
 
     def _fastest_dtype(self) -> torch.dtype:
         """Measure one forward pass in both types. bfloat16 is far slower on CPUs without instructions for it."""
-        points = np.random.default_rng(0).uniform(-1, 1, (self.spec.network_points, 3)).astype(np.float32)
+        one = np.random.default_rng(0).uniform(-1, 1, (self.spec.network_points, 3)).astype(np.float32)
+        points, state = self._memory.extended(one, np.zeros(10, dtype=np.float32))
+        self.reset()
         language = None if self._language is None else self._language[:1]
         best: dict[torch.dtype, float] = {}
         for dtype in (torch.float32, torch.bfloat16):
@@ -155,7 +179,7 @@ class PolicyRuntime:
             durations = []
             for _ in range(_WARM_UP_CALLS):
                 begun = time.perf_counter()
-                self._forward(points, np.zeros(10, dtype=np.float32), language)
+                self._forward(points, state, language)
                 durations.append(time.perf_counter() - begun)
             best[dtype] = min(durations)
         return min(best, key=lambda dtype: best[dtype])

@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError, WorkerDiedError) as error:
         return fail(str(error))
     print(
-        f"{config.directory}: {result.kept} episodes kept, {result.successes} of {result.attempts} attempts succeeded, "
+        f"{config.store}: {result.kept} episodes kept, {result.successes} of {result.attempts} attempts succeeded, "
         f"{result.steps} steps in all, {time.monotonic() - started:.0f} s"
     )
-    print(f"next: clar train --stores {config.directory} --output outputs/training/{config.task}")
+    print(f"next: clar train --stores {config.store} --output outputs/training/{config.task}")
     return 0

@@ -20,4 +20,5 @@ def main(arguments: list[str]) -> int:
         print(f"clar train: {error}", file=sys.stderr)
         return 1
     print(f"best checkpoint: {best}")
+    print(f"how to evaluate and deploy it: {config.output}/README.md")
     return 0

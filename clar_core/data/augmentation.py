@@ -6,7 +6,7 @@ right action turns with them. Scaling has no such symmetry and is never done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,18 +130,45 @@ def augment(
     Points are dropped and shaken, then cloud, state and action are moved together, then the cloud is cropped again.
     Never leaves fewer than ``spec.min_cloud_points`` of a cloud that had them.
     """
+    clouds, states, actions = augment_window(rng, [cloud], state[None], action[None], spec, config)
+    return {"cloud": clouds[0], "state": states[0], "action": actions[0]}
+
+
+def augment_window(
+    rng: np.random.Generator,
+    clouds: Sequence[Array],
+    states: Array,
+    actions: Array,
+    spec: ObservationSpec,
+    config: AugmentationConfig,
+) -> tuple[list[Array], Array, Array]:
+    """As :func:`augment`, of observations over time (the present one last) and the actions from now on.
+
+    All of them are moved by one motion, drawn for the present.
+
+    Args:
+        clouds: one (n, 3) for each observation.
+        states: (history, 10).
+        actions: (chunk, 7).
+    """
+    shaken = [_shake(rng, cloud, spec, config) for cloud in clouds]
+    motion = draw_motion(rng, states[-1], actions[0], spec, config, shaken[-1])
+    return (
+        [_cropped(motion.move_points(cloud), spec) for cloud in shaken],
+        np.stack([motion.move_state(state) for state in states]),
+        np.stack([motion.move_action(action) for action in actions]),
+    )
+
+
+def _shake(rng: np.random.Generator, cloud: Array, spec: ObservationSpec, config: AugmentationConfig) -> Array:
     keep = max(round(len(cloud) * (1.0 - rng.uniform(0.0, config.dropout))), min(spec.min_cloud_points, len(cloud)))
     if keep < len(cloud):
         cloud = cloud[rng.permutation(len(cloud))[:keep]]
     if config.jitter_m > 0:
         cloud = cloud + rng.standard_normal(cloud.shape, dtype=np.float32) * np.float32(config.jitter_m)
-    motion = draw_motion(rng, state, action, spec, config, cloud)
-    moved = motion.move_points(cloud)
-    inside = moved[inside_box(moved, spec.crop_min_m, spec.crop_max_m)]
-    if len(inside) >= spec.min_cloud_points:
-        moved = inside
-    return {
-        "cloud": np.ascontiguousarray(moved, dtype=np.float32),
-        "state": motion.move_state(state),
-        "action": motion.move_action(action),
-    }
+    return cloud
+
+
+def _cropped(cloud: Array, spec: ObservationSpec) -> Array:
+    inside = cloud[inside_box(cloud, spec.crop_min_m, spec.crop_max_m)]
+    return np.ascontiguousarray(inside if len(inside) >= spec.min_cloud_points else cloud, dtype=np.float32)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from clar_core.data.augmentation import AugmentationConfig, augment, draw_motion
+from clar_core.data.augmentation import AugmentationConfig, augment_window, draw_motion
 from clar_core.data.store import EpisodeInfo, Store, StoreError
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
@@ -36,18 +36,21 @@ class SampleKey(NamedTuple):
 class Batch(NamedTuple):
     """Inputs and targets in network units.
 
+    With a history, points and states have one more axis after the first, the present last; with a chunk, so have
+    actions, the present first.
+
     Attributes:
-        points: (B, N, 3) float32, in farthest-point order.
+        points: (B, N, 3) float32, in farthest-point order; or the features (B, F) that a frozen encoder makes of them.
         state: (B, 10) float32.
         action: (B, 7) float32.
-        task: (B,) int64, into ``Demonstrations.tasks()``.
+        sentence: (B,) int64, into ``Demonstrations.sentences()``.
         at_switch: (B,) bool, within 3 ticks of a change of the gripper's target.
     """
 
     points: Tensor
     state: Tensor
     action: Tensor
-    task: Tensor
+    sentence: Tensor
     at_switch: Tensor
 
     def to(self, device: torch.device) -> Batch:
@@ -115,6 +118,7 @@ class Demonstrations:
         if not episodes:
             names = ", ".join(str(store.directory) for store in stores)
             raise StoreError(f"{names}: no {'successful ' if require_success else ''}episode; collect some first")
+        _check_numbers(arrays, stores)
         return cls(
             first.spec,
             arrays["point_cloud"],
@@ -129,13 +133,53 @@ class Demonstrations:
         """Names of the tasks, sorted."""
         return tuple(sorted({episode.task for episode in self.episodes}))
 
+    def sentences(self) -> tuple[str, ...]:
+        """Instructions of the episodes, sorted."""
+        return tuple(sorted({episode.instruction for episode in self.episodes}))
+
+    def sentences_of(self, task: str) -> tuple[str, ...]:
+        """Instructions of a task's episodes, sorted."""
+        return tuple(sorted({episode.instruction for episode in self.episodes if episode.task == task}))
+
     def split(self, validation_fraction: float, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Episode numbers for training and validation; at least one trains, and one validates if a fraction does."""
-        order = np.random.default_rng((seed, 1)).permutation(len(self.episodes)).tolist()
-        held_out = round(len(order) * validation_fraction)
-        if validation_fraction > 0:
-            held_out = min(max(held_out, 1), len(order) - 1)
-        return tuple(sorted(order[held_out:])), tuple(sorted(order[:held_out]))
+        """Episode numbers for training and validation, from every task; with a fraction, one of each task validates.
+
+        Raises:
+            StoreError: a task has a single episode, and one is to be held out.
+        """
+        training: list[int] = []
+        validation: list[int] = []
+        for task in self.tasks():
+            of_task = [i for i, episode in enumerate(self.episodes) if episode.task == task]
+            if validation_fraction > 0 and len(of_task) < 2:
+                raise StoreError(
+                    f"{', '.join(self.fingerprints)}: {len(of_task)} episode of task {task!r}, expected at least 2, "
+                    "one to train on and one to hold out; collect more, or hold none out (--validation-fraction 0)"
+                )
+            order = np.random.default_rng((seed, 1)).permutation(of_task).tolist()
+            held_out = round(len(order) * validation_fraction)
+            if validation_fraction > 0:
+                held_out = min(max(held_out, 1), len(order) - 1)
+            training += order[held_out:]
+            validation += order[:held_out]
+        return tuple(sorted(training)), tuple(sorted(validation))
+
+
+def _check_numbers(arrays: Mapping[str, NDArray[Any]], stores: Sequence[Store]) -> None:
+    """Raise StoreError for a number that is not finite, naming the store, the episode and the step."""
+    for name in ("state", "action", "point_cloud"):
+        finite = np.isfinite(arrays[name]).reshape(len(arrays[name]), -1).all(axis=1)
+        if finite.all():
+            continue
+        step = int(np.argmin(finite))
+        for store in stores:
+            if step < store.steps:
+                number, episode = next((i, e) for i, e in enumerate(store.episodes) if step < e.end)
+                raise StoreError(
+                    f"{store.directory}: {name}: NaN or Inf in episode {number}, step {step - episode.start}; "
+                    "remove the episode or collect it again"
+                )
+            step -= store.steps
 
 
 class ImitationDataset(Dataset[Sample]):
@@ -145,7 +189,11 @@ class ImitationDataset(Dataset[Sample]):
         demonstrations: the data.
         episodes: which of its episodes.
         normalizer: to network units.
-        augmentation: ``None`` for validation: the cloud as stored, sampled from the first point on.
+        augmentation: ``None`` for validation: the cloud as stored, sampled from the first point on, and the sentence
+            as recorded. Otherwise any sentence of the task.
+        history: observations of a sample; before an episode's beginning its first one is repeated.
+        with_points: False leaves clouds out, for policies that see none; there is one point then, at the origin.
+        chunk: actions of a sample; after an episode's end the arm stays and the gripper keeps its target.
     """
 
     def __init__(
@@ -154,15 +202,25 @@ class ImitationDataset(Dataset[Sample]):
         episodes: Sequence[int],
         normalizer: Normalizer,
         augmentation: AugmentationConfig | None,
+        *,
+        history: int = 1,
+        chunk: int = 1,
+        with_points: bool = True,
     ) -> None:
         self._data = demonstrations
         self._normalizer = normalizer
         self._augmentation = augmentation
+        self._history, self._chunk, self._with_points = history, chunk, with_points
         chosen = [demonstrations.episodes[i] for i in episodes]
-        names = demonstrations.tasks()
+        sentences = demonstrations.sentences()
+        self._choices = [
+            np.array([sentences.index(s) for s in demonstrations.sentences_of(e.task)] if augmentation else [])
+            for e in chosen
+        ]
+        self._own = [sentences.index(e.instruction) for e in chosen]
+        self._bounds = [(e.start, e.end) for e in chosen]
         self._steps = np.concatenate([np.arange(e.start, e.end) for e in chosen]) if chosen else np.zeros(0, np.int64)
-        tasks = [np.full(len(e), names.index(e.task)) for e in chosen]
-        self._tasks = np.concatenate(tasks) if tasks else np.zeros(0, np.int64)
+        self._episode = np.repeat(np.arange(len(chosen)), [len(e) for e in chosen])
         near = [_near_switches(demonstrations.actions[e.start : e.end, 6]) for e in chosen]
         self._at_switch = np.concatenate(near) if near else np.zeros(0, bool)
 
@@ -170,25 +228,48 @@ class ImitationDataset(Dataset[Sample]):
         return len(self._steps)
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        """Points (N, 3), state (10,), action (7,), all in network units; the task's number; near a gripper switch?"""
-        step = int(self._steps[key.row])
-        data, spec = self._data, self._data.spec
-        cloud = data.clouds[step, : data.counts[step]].astype(np.float32)
-        state, action = data.states[step], data.actions[step]
-        start, noise = 0, np.zeros_like(state)
+        """Points (N, 3), state (10,), action (7,), all in network units; the sentence's number; near a gripper switch?
+
+        With a history or a chunk, the arrays have one more axis in front.
+        """
+        spec, episode = self._data.spec, int(self._episode[key.row])
+        clouds, states, actions = self._window(int(self._steps[key.row]), episode)
+        starts, noise, sentence = [0] * len(clouds), np.zeros_like(states), self._own[episode]
         if self._augmentation is not None:
             rng = np.random.default_rng(tuple(key))
-            sample = augment(rng, cloud, state, action, spec, self._augmentation)
-            cloud, state, action = sample["cloud"], sample["state"], sample["action"]
-            start = int(rng.integers(len(cloud)))
-            noise = np.float32(self._augmentation.state_noise) * rng.standard_normal(len(state), dtype=np.float32)
+            clouds, states, actions = augment_window(rng, clouds, states, actions, spec, self._augmentation)
+            starts = [int(rng.integers(len(cloud))) for cloud in clouds]
+            noise = np.float32(self._augmentation.state_noise) * rng.standard_normal(states.shape, dtype=np.float32)
+            sentence = int(rng.choice(self._choices[episode]))
+        points = [
+            build_network_points(c, spec, start_index=start) if self._with_points else np.zeros((1, 3), np.float32)
+            for c, start in zip(clouds, starts, strict=True)
+        ]
         return (
-            build_network_points(cloud, spec, start_index=start),
-            self._normalizer.normalise_state(state) + noise,
-            self._normalizer.normalise_action(action),
-            int(self._tasks[key.row]),
+            points[0] if self._history == 1 else np.stack(points),
+            _single(self._normalizer.normalise_state(states) + noise, self._history),
+            _single(self._normalizer.normalise_action(actions), self._chunk),
+            sentence,
             bool(self._at_switch[key.row]),
         )
+
+    def _window(self, step: int, episode: int) -> tuple[list[Array], Array, Array]:
+        """Clouds and states up to a step, and actions from it on, within the step's episode."""
+        data, (start, end) = self._data, self._bounds[episode]
+        past = [max(start, step - back) for back in reversed(range(self._history))]
+        ahead = np.arange(step, step + self._chunk)
+        actions = data.actions[np.minimum(ahead, end - 1)].copy()
+        actions[ahead >= end, :6] = 0.0
+        return (
+            [data.clouds[i, : data.counts[i]].astype(np.float32) for i in past],
+            data.states[past],
+            actions,
+        )
+
+
+def _single(array: Array, length: int) -> Array:
+    """Without the first axis where it is one by configuration."""
+    return array[0] if length == 1 else array
 
 
 def _near_switches(gripper: Array) -> NDArray[np.bool_]:
@@ -201,12 +282,12 @@ def _near_switches(gripper: Array) -> NDArray[np.bool_]:
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples into a batch."""
-    points, states, actions, tasks, at_switch = zip(*samples, strict=True)
+    points, states, actions, sentences, at_switch = zip(*samples, strict=True)
     return Batch(
         torch.from_numpy(np.stack(points)),
         torch.from_numpy(np.stack(states)),
         torch.from_numpy(np.stack(actions)),
-        torch.tensor(tasks),
+        torch.tensor(sentences),
         torch.tensor(at_switch),
     )
 

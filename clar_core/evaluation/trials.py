@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.evaluation.statistics import Percentiles, Proportion
+from clar_core.simulation.camera import CameraMove
 from clar_core.simulation.env import STEP_S, CellEnv, EnvConfig
 from clar_core.simulation.tasks import get_task
 from clar_core.workers import map_unordered
 
 EXPERT = "expert"
+SELECTION_SEEDS = 500_000
+"""Seeds on which checkpoints are chosen. Data are collected below."""
 FRESH_SEEDS = 1_000_000
-"""Seeds from here on are for evaluation. Data collection stays below, so that no start was seen in training."""
+"""Seeds from here on are for what is reported: neither training nor the choice of a checkpoint saw them."""
+
+ORACLE_FILE = "oracle.json"
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -35,6 +40,9 @@ class Trial:
         wall_s: wall time of the loop, without the reset.
         reason: why it ended: "success", "time limit", "too few points", or what the envelope halted for.
         decision_ms: mean wall time of one decision.
+        start_m: where the object that is handled first stood, x and y in the base frame.
+        instruction: sentence that the policy was given.
+        states: (steps + 1, nq) generalised positions of the cell, kept of failures to be drawn again; not in JSON.
     """
 
     seed: int
@@ -44,14 +52,26 @@ class Trial:
     wall_s: float
     reason: str
     decision_ms: float
+    start_m: tuple[float, float] = (0.0, 0.0)
+    instruction: str = ""
+    states: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
-        return asdict(self)
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "states"}
+        return values | {"start_m": [round(v, 4) for v in self.start_m]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The trial of :meth:`to_dict`. Raises TypeError for unknown or missing fields."""
+        return cls(**values | {"start_m": tuple(values.get("start_m", (0.0, 0.0)))})
 
 
 class Actor(Protocol):
     """Whoever drives a trial."""
+
+    def begin(self, instruction: str) -> None:
+        """A trial begins: forget the one before. Policies with language are given this sentence."""
 
     def act(self, observation: Observation) -> NDArray[np.float64]:
         """The 7-D action (7,) for an observation of :class:`CellEnv`."""
@@ -63,6 +83,9 @@ class ExpertActor:
     def __init__(self, env: CellEnv) -> None:
         self._env = env
 
+    def begin(self, instruction: str) -> None:
+        """See :class:`Actor`."""
+
     def act(self, observation: Observation) -> NDArray[np.float64]:
         """See :class:`Actor`."""
         del observation
@@ -72,10 +95,17 @@ class ExpertActor:
 class PolicyActor:
     """A checkpoint, through the same runtime as the live policy node."""
 
-    def __init__(self, checkpoint: Path, instruction: str) -> None:
+    def __init__(self, checkpoint: Path) -> None:
         from clar_core.runtime import PolicyRuntime
 
-        self.runtime = PolicyRuntime.load(checkpoint, device="cpu")
+        # One arithmetic on every machine and under every load: a seed gives the same trial again.
+        self.runtime = PolicyRuntime.load(checkpoint, device="cpu", dtype="float32")
+        self._instruction = ""
+
+    def begin(self, instruction: str) -> None:
+        """See :class:`Actor`. Raises InstructionError for a sentence that the policy cannot understand."""
+        self.runtime.check_instruction(instruction)
+        self.runtime.reset()
         self._instruction = instruction
 
     def act(self, observation: Observation) -> NDArray[np.float64]:
@@ -84,9 +114,17 @@ class PolicyActor:
         return decision.action.to_array()
 
 
-def run_trial(env: CellEnv, actor: Actor, seed: int) -> Trial:
-    """Run one trial from the start of a seed until success, the time limit, or an observation without points."""
+def run_trial(env: CellEnv, actor: Actor, seed: int, instruction: str = "", *, keep_states: bool = False) -> Trial:
+    """Run one trial from the start of a seed until success, the time limit, or an observation without points.
+
+    Args:
+        instruction: what the actor is told.
+        keep_states: keep the states of a failure.
+    """
     observation, info = env.reset(seed=seed)
+    actor.begin(instruction)
+    start_m = env.start_m
+    states = [env.data.qpos.copy()] if keep_states else []
     steps, deciding_s, started = 0, 0.0, time.perf_counter()
     while True:
         if info["too_few_points"]:
@@ -97,18 +135,24 @@ def run_trial(env: CellEnv, actor: Actor, seed: int) -> Trial:
         deciding_s += time.perf_counter() - asked
         observation, _, terminated, truncated, info = env.step(action)
         steps += 1
+        if keep_states:
+            states.append(env.data.qpos.copy())
         if terminated or truncated:
             reason = "success" if info["success"] else info["halt"] or "time limit"
             break
     wall_s = time.perf_counter() - started
+    success = reason == "success"
     return Trial(
         seed=seed,
-        success=reason == "success",
+        success=success,
         steps=steps,
         duration_s=round(steps * STEP_S, 3),
-        wall_s=wall_s,
+        wall_s=round(wall_s, 3),
         reason=reason,
-        decision_ms=1000.0 * deciding_s / max(1, steps),
+        decision_ms=round(1000.0 * deciding_s / max(1, steps), 3),
+        start_m=start_m,
+        instruction=instruction,
+        states=np.array(states, dtype=np.float32) if states and not success else None,
     )
 
 
@@ -117,9 +161,11 @@ def evaluate(
     actor: str | Path,
     seeds: Sequence[int],
     *,
-    instruction: str = "",
+    instructions: Sequence[str] = (),
     workers: int | None = None,
     render_depth: bool = True,
+    camera_move: CameraMove | None = None,
+    keep_states: bool = False,
 ) -> Iterator[Trial]:
     """Run one trial for each seed in worker processes and yield the trials as they finish (not in order of seeds).
 
@@ -127,44 +173,55 @@ def evaluate(
 
     Args:
         task: registered task name.
-        actor: ``"expert"``, or the directory of a checkpoint.
+        actor: ``"expert"``, the directory of a checkpoint, or that of an oracle control.
         seeds: see :data:`FRESH_SEEDS`.
-        instruction: sentence for the policy; the task's first one when empty.
+        instructions: sentences for the policy, taken in turn by seed; the task's first one when empty.
         workers: processes; the available cores when left out.
         render_depth: False skips the camera, for the expert only.
+        camera_move: where the camera stands instead.
+        keep_states: keep the states of failures.
 
     Raises:
-        UnknownTaskError, CheckpointError: before anything starts.
+        UnknownTaskError, CheckpointError, InstructionError: before anything starts.
         ValueError: a policy without depth.
         WorkerDiedError: a worker ended without an answer.
     """
-    sentence = instruction or get_task(task).instructions[0]
-    if actor != EXPERT:
+    sentences = tuple(instructions) or get_task(task).instructions[:1]
+    needs_depth = actor != EXPERT and not is_oracle(actor)
+    if needs_depth:
         if not render_depth:
             raise ValueError("render_depth: a policy needs the depth camera, only the expert does without")
-        PolicyActor(Path(actor), sentence)
-    arguments = (task, actor, sentence, render_depth)
+        policy = PolicyActor(Path(actor))
+        for sentence in sentences:
+            policy.begin(sentence)
+    config = EnvConfig(task=task, render_depth=render_depth and needs_depth, camera_move=camera_move)
+    arguments = (config, actor, sentences, keep_states)
     for _, trial in map_unordered(
         _run_in_worker, seeds, workers=workers, setup=_set_up_worker, setup_arguments=arguments
     ):
         yield trial
 
 
-def task_of(checkpoint: str | Path) -> str:
-    """Name of the task that a checkpoint was trained for.
+def is_oracle(actor: str | Path) -> bool:
+    """Whether a directory holds an oracle control, which reads true object poses instead of a cloud."""
+    return (Path(actor) / ORACLE_FILE).is_file()
+
+
+def tasks_of(checkpoint: str | Path) -> tuple[str, ...]:
+    """Names of the tasks that a checkpoint was trained for.
 
     Raises:
         CheckpointError: no readable checkpoint is there.
-        ValueError: the expert, who knows every task, or a checkpoint that does not say or knows several.
+        ValueError: the expert, who knows every task, or a checkpoint that does not say.
     """
     if checkpoint == EXPERT:
         raise ValueError("the expert can do every task: say which with --task")
     from clar_core.training.checkpoints import load_checkpoint
 
-    tasks = [str(name) for name in load_checkpoint(Path(checkpoint)).provenance.get("tasks", [])]
-    if len(tasks) != 1:
-        raise ValueError(f"{checkpoint}: was trained for {', '.join(tasks) or 'no named task'}: say which with --task")
-    return tasks[0]
+    tasks = tuple(str(name) for name in load_checkpoint(Path(checkpoint)).provenance.get("tasks", []))
+    if not tasks:
+        raise ValueError(f"{checkpoint}: was trained for no named task: say which with --task")
+    return tasks
 
 
 def summarize(trials: Sequence[Trial]) -> dict[str, object]:
@@ -189,20 +246,32 @@ def summarize(trials: Sequence[Trial]) -> dict[str, object]:
 
 _env: CellEnv
 _actor: Actor
+_sentences: tuple[str, ...]
+_keep_states: bool
 
 
-def _set_up_worker(task: str, actor: str | Path, instruction: str, render_depth: bool) -> None:
-    global _env, _actor
-    _env = CellEnv(EnvConfig(task=task, render_depth=render_depth))
+def make_actor(env: CellEnv, actor: str | Path) -> Actor:
+    """The expert, a policy or an oracle control, for this environment."""
     if actor == EXPERT:
-        _actor = ExpertActor(_env)
-        return
-    import torch
+        return ExpertActor(env)
+    if is_oracle(actor):
+        from clar_core.training.oracle import OracleActor
 
-    # The parallelism is in the processes.
-    torch.set_num_threads(1)
-    _actor = PolicyActor(Path(actor), instruction)
+        return OracleActor(env, Path(actor))
+    return PolicyActor(Path(actor))
+
+
+def _set_up_worker(config: EnvConfig, actor: str | Path, sentences: tuple[str, ...], keep_states: bool) -> None:
+    global _env, _actor, _sentences, _keep_states
+    if actor != EXPERT:
+        import torch
+
+        # The parallelism is in the processes.
+        torch.set_num_threads(1)
+    _env = CellEnv(config)
+    _actor = make_actor(_env, actor)
+    _sentences, _keep_states = sentences, keep_states
 
 
 def _run_in_worker(seed: int) -> Trial:
-    return run_trial(_env, _actor, seed)
+    return run_trial(_env, _actor, seed, _sentences[seed % len(_sentences)], keep_states=_keep_states)

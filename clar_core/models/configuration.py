@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 
@@ -12,8 +12,13 @@ def plain(config: Any) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(config).items()}
 
 
-def build_config(config_type: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """A configuration dataclass from JSON values, or ValueError naming the field."""
+def build_config(
+    config_type: type[Any], values: Mapping[str, Any], where: str, added_later: Collection[str] = ()
+) -> Any:
+    """A configuration dataclass from JSON values, or ValueError naming the field.
+
+    ``added_later`` may be missing: files of earlier versions lack them, their defaults are what those versions did.
+    """
     defaults = config_type()
     known = {f.name for f in dataclasses.fields(config_type)}
     arguments: dict[str, Any] = {}
@@ -30,7 +35,7 @@ def build_config(config_type: type[Any], values: Mapping[str, Any], where: str) 
         elif type(value) is not type(default):
             raise ValueError(f"{where}.{name}: expected {type(default).__name__}, got {value!r}")
         arguments[name] = value
-    if missing := sorted(known - set(arguments)):
+    if missing := sorted(known - set(arguments) - set(added_later)):
         raise ValueError(f"{where}.{missing[0]}: missing")
     try:
         return config_type(**arguments)

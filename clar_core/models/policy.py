@@ -27,18 +27,25 @@ class PolicyHeadConfig:
         hidden: widths of the MLP.
         norm: normalisation of the joined modalities.
         language_dim: width of the instruction feature; 0 for a single-task policy.
+        history: observations that a decision is made from, the present one last. The paper: 1.
+        chunk: actions that are predicted at once, the present one first. The paper: 1.
     """
 
     width: int = 256
     hidden: tuple[int, ...] = (256, 256, 256)
     norm: Literal["batch", "layer"] = "batch"
     language_dim: int = 0
+    history: int = 1
+    chunk: int = 1
 
     def __post_init__(self) -> None:
         if self.width < 1 or not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"head.width, head.hidden: expected positive widths, got {self.width}, {self.hidden}")
         if self.norm not in ("batch", "layer"):
             raise ValueError(f"head.norm: expected 'batch' or 'layer', got {self.norm!r}")
+        for name in ("history", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"head.{name}: expected 1 or more, got {getattr(self, name)}")
         if self.language_dim < 0:
             raise ValueError(f"head.language_dim: expected 0 or more, got {self.language_dim}")
 
@@ -58,14 +65,14 @@ class Policy(nn.Module):
         self.point_projection = nn.Linear(_feature_dim(encoder), config.width) if encoder is not None else None
         self.state_projection = nn.Linear(STATE_DIM, config.width)
         self.language_projection = nn.Linear(config.language_dim, config.width) if config.language_dim else None
-        modalities = 1 + (encoder is not None) + (config.language_dim > 0)
+        modalities = config.history * (1 + (encoder is not None)) + (config.language_dim > 0)
         joint = modalities * config.width
         self.norm: nn.Module = nn.BatchNorm1d(joint) if config.norm == "batch" else nn.LayerNorm(joint)
         widths = (joint, *config.hidden)
         layers: list[nn.Module] = []
         for i in range(len(config.hidden)):
             layers += [nn.Linear(widths[i], widths[i + 1]), nn.ReLU()]
-        last = nn.Linear(widths[-1], ACTION_DIM)
+        last = nn.Linear(widths[-1], config.chunk * ACTION_DIM)
         with torch.no_grad():
             last.weight.mul_(0.01)
             last.bias.zero_()
@@ -76,30 +83,37 @@ class Policy(nn.Module):
     ) -> Tensor:
         """Normalised action (B, 7): translation (3), rotation (3), and the logit of the gripper being open.
 
+        With a history, points and states have one more axis after the first, of that length; with a chunk, so has the
+        result.
+
         Args:
-            points: (B, N, 3) in network units.
-            state: (B, 10) normalised proprioception.
+            points: (B, N, 3) or (B, history, N, 3) in network units.
+            state: (B, 10) or (B, history, 10) normalised proprioception.
             language: (B, language_dim) instruction feature; required exactly when the head has a language input.
             fps_ordered: see ``PointEncoder.forward``.
         """
-        feature: Tensor | None = None
-        if self.encoder is not None:
-            features: PointFeatures = self.encoder(points, fps_ordered=fps_ordered)
-            feature = features.pooled
-        return self.decide(feature, state, language)
+        return self.decide(self.encode(points, fps_ordered=fps_ordered), state, language)
+
+    def encode(self, points: Tensor, *, fps_ordered: bool = True) -> Tensor | None:
+        """Global features (B, feature_dim) or (B, history, feature_dim) of the points; ``None`` of a blind policy."""
+        if self.encoder is None:
+            return None
+        features: PointFeatures = self.encoder(points.flatten(0, -3), fps_ordered=fps_ordered)
+        return features.pooled.view(*points.shape[:-2], -1)
 
     def decide(self, feature: Tensor | None, state: Tensor, language: Tensor | None = None) -> Tensor:
-        """The head alone: action (B, 7) from a global feature (B, feature_dim), state (B, 10) and language."""
+        """The head alone: the action from what ``encode`` gives, states and language."""
         if (language is None) != (self.language_projection is None):
             expected = "an instruction feature" if self.language_projection is not None else "no instruction feature"
             raise ValueError(f"this policy expects {expected} (head.language_dim = {self.config.language_dim})")
-        parts = [self.state_projection(state)]
+        parts = [self.state_projection(state).flatten(1)]
         if self.point_projection is not None:
             assert feature is not None
-            parts.insert(0, self.point_projection(feature))
+            parts.insert(0, self.point_projection(feature).flatten(1))
         if self.language_projection is not None:
             parts.append(self.language_projection(language))
-        return self.mlp(self.norm(torch.cat(parts, dim=-1)))  # type: ignore[no-any-return]
+        action: Tensor = self.mlp(self.norm(torch.cat(parts, dim=-1)))
+        return action if self.config.chunk == 1 else action.view(-1, self.config.chunk, ACTION_DIM)
 
 
 def _feature_dim(encoder: nn.Module) -> int:

@@ -36,6 +36,10 @@ _KINDS: dict[str, type[PointEncoderConfig] | type[PointNetConfig]] = {
 }
 
 
+_ADDED_LATER = {"history", "chunk"}
+"""Fields that checkpoints of earlier versions lack; their defaults are what those versions did."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
     """A policy's architecture: its encoder (``None``: blind) and its head."""
@@ -59,7 +63,7 @@ class PolicyConfig:
                 raise ValueError(f"model.{name}: expected an object, got {values.get(name)!r}")
         encoder = dict(values["encoder"])
         kind = encoder.pop("kind", None)
-        head = build_config(PolicyHeadConfig, values["head"], "model.head")
+        head = build_config(PolicyHeadConfig, values["head"], "model.head", _ADDED_LATER)
         if kind == "none":
             return cls(encoder=None, head=head)
         if kind not in _KINDS:

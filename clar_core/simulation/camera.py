@@ -20,8 +20,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from clar_core.geometry.camera import T_BODY_OPTICAL, Intrinsics, pixel_rays
-from clar_core.geometry.poses import Array, make_pose
+from clar_core.geometry.camera import T_BODY_OPTICAL, Intrinsics, pixel_rays, project
+from clar_core.geometry.poses import Array, make_pose, rotation_vector_to_matrix
 
 CELL_GROUP = 1
 DEPTH_GROUPS = (CELL_GROUP, 3)
@@ -44,6 +44,9 @@ COLOR_INTRINSICS = Intrinsics(
     coefficients=(-0.0553, 0.0652, -0.0005, 0.0004, -0.0207),
 )
 T_DEPTH_COLOR = make_pose(translation=(0.059, 0.0, 0.0))
+_WORKING_AREA_M = np.array([[x, y, 0.03] for x in (0.38, 0.74) for y in (-0.34, 0.24)])
+"""Corners of the area on the table in which the tasks put their objects."""
+_MOVE_DRAWS = 1000
 T_LINK_DEPTH = T_BODY_OPTICAL
 """camera_link (REP-103: x forward, y left, z up) from camera_depth_optical_frame; they share their origin on a D455."""
 
@@ -60,6 +63,36 @@ def look_at(position: tuple[float, float, float], target: tuple[float, float, fl
 T_BASE_DEPTH = look_at((0.95, 0.62, 0.56), (0.48, -0.06, 0.05))
 """Pose of camera_depth_optical_frame in the base frame: a tripod at the table's far left
 corner, so that the arm, which comes from behind, hides neither the object at grasp nor the goal."""
+
+
+@dataclass(frozen=True)
+class CameraMove:
+    """A camera that stands elsewhere than in training: moved by fixed amounts, in directions drawn by seed.
+
+    Attributes:
+        distance_m: how far it was moved.
+        angle_rad: by how much it was turned.
+        recalibrated: whether the observation path is told the new pose. If not, clouds are placed as if the camera
+            still stood where it did in training: what a policy sees that works in the camera's frame.
+    """
+
+    distance_m: float = 0.10
+    angle_rad: float = float(np.radians(15.0))
+    recalibrated: bool = True
+
+    def pose(self, T_base_depth: Array, seed: int) -> Array:
+        """The new ``T_base_optical`` (4, 4). Directions that would lose sight of the working area are drawn again."""
+        rng = np.random.default_rng((seed, 6))
+        for _ in range(_MOVE_DRAWS):
+            shift, axis = (_unit(rng.standard_normal(3)) for _ in range(2))
+            turn = rotation_vector_to_matrix(axis * self.angle_rad)
+            moved = make_pose(T_base_depth[:3, :3] @ turn, T_base_depth[:3, 3] + shift * self.distance_m)
+            if _sees(moved, _WORKING_AREA_M):
+                return moved
+        raise ValueError(
+            f"camera: no direction found in which it still sees the working area after {self.distance_m} m and "
+            f"{np.degrees(self.angle_rad):.0f} degrees; move it less"
+        )
 
 
 @dataclass(frozen=True)
@@ -158,6 +191,18 @@ class ColorCamera:
     def close(self) -> None:
         """Free the renderer."""
         self._renderer.close()
+
+
+def _unit(vector: Array) -> Array:
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def _sees(T_base_depth: Array, points_m: Array) -> bool:
+    """Whether all points (n, 3) of the base frame lie in the depth image."""
+    inside = (points_m - T_base_depth[:3, 3]) @ T_base_depth[:3, :3]
+    u, v = project(inside, DEPTH_INTRINSICS).T
+    in_image = (u > 0) & (u < DEPTH_INTRINSICS.width - 1) & (v > 0) & (v < DEPTH_INTRINSICS.height - 1)
+    return bool((inside[:, 2] > DEPTH_MIN_M).all() and in_image.all())
 
 
 def geometry_options(groups: Sequence[int]) -> mujoco.MjvOption:

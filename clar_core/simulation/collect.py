@@ -49,7 +49,7 @@ class CollectConfig:
 
     Attributes:
         task: a registered task.
-        directory: store to create, or to append to.
+        directory: store to create, or to append to; ``outputs/data/<task>`` when left out.
         episodes: how many to keep.
         first_seed: seeds count up from here; the same seeds give the same starts.
         perturb: disturbances of the executed action.
@@ -60,7 +60,7 @@ class CollectConfig:
     """
 
     task: str = "place_cube_in_basin"
-    directory: Path = Path("outputs/data/place_cube_in_basin")
+    directory: Path | None = None
     episodes: int = 30
     first_seed: int = 10_000
     perturb: Perturbation = field(default_factory=Perturbation)
@@ -68,6 +68,11 @@ class CollectConfig:
     expert_share: float = 0.3
     workers: int | None = None
     env: EnvConfig = field(default_factory=EnvConfig)
+
+    @property
+    def store(self) -> Path:
+        """Directory of the store."""
+        return self.directory or Path("outputs/data") / self.task
 
 
 @dataclass(frozen=True)
@@ -89,24 +94,51 @@ def rollout(
     perturb: Perturbation = NO_PERTURBATION,
     linger_steps: int = 3,
 ) -> Episode:
-    """One episode from a seed, labelled by the expert at every step.
+    """One episode from a seed, labelled by the expert at every step. Arguments as those of :func:`drive`."""
+    steps: list[Step] = []
+
+    def keep(observation: dict[str, NDArray[np.float32]], label: Array) -> None:
+        if len(observation["cloud"]):
+            steps.append(Step(observation["cloud"], observation["state"], label.astype(np.float32)))
+
+    success = drive(env, seed, keep, act=act, takeover_step=takeover_step, perturb=perturb, linger_steps=linger_steps)
+    return Episode(
+        task=env.task.name,
+        instruction=env.task.instructions[seed % len(env.task.instructions)],
+        steps=steps,
+        success=success,
+        info={"seed": seed, "source": "dagger" if act is not None else "scripted"},
+    )
+
+
+def drive(
+    env: CellEnv,
+    seed: int,
+    on_step: Callable[[dict[str, NDArray[np.float32]], Array], None],
+    *,
+    act: Act | None = None,
+    takeover_step: int | None = None,
+    perturb: Perturbation = NO_PERTURBATION,
+    linger_steps: int = 3,
+) -> bool:
+    """Drive from a seed's start to the end; returns whether the task was done.
 
     Args:
+        on_step: called with every observation and the expert's action (7,) for it.
         act: drives instead of the expert, given the observation; returns a (7,) action.
         takeover_step: from this step on the expert drives all the same.
+        perturb: disturbs what is executed.
         linger_steps: how long to go on after success, so that the end is seen too.
     """
     rng = np.random.default_rng((seed, 1))
-    observation, info = env.reset(seed=seed)
-    steps: list[Step] = []
+    observation, _ = env.reset(seed=seed)
     burst = np.zeros(6)
     remaining = 0
     success = False
     left: int | None = None
     while True:
         label = env.expert().to_array()
-        if not info["too_few_points"]:
-            steps.append(Step(observation["cloud"], observation["state"], label.astype(np.float32)))
+        on_step(observation, label)
         driven = act is not None and not (takeover_step is not None and env.steps >= takeover_step)
         executed = act(observation) if act is not None and driven else label.copy()
         if remaining == 0 and rng.random() < perturb.rate:
@@ -117,19 +149,12 @@ def rollout(
         if remaining > 0:
             executed[:6] += burst
             remaining -= 1
-        observation, _, terminated, truncated, info = env.step(executed)
+        observation, _, terminated, truncated, _ = env.step(executed)
         success = success or terminated
         left = linger_steps if terminated and left is None else left
         if truncated or left == 0:
-            break
+            return success
         left = None if left is None else left - 1
-    return Episode(
-        task=env.task.name,
-        instruction=env.task.instructions[seed % len(env.task.instructions)],
-        steps=steps,
-        success=success,
-        info={"seed": seed, "source": "dagger" if act is not None else "scripted"},
-    )
 
 
 def collect(config: CollectConfig, progress: Callable[[int, int], Any] | None = None) -> CollectResult:
@@ -145,7 +170,7 @@ def collect(config: CollectConfig, progress: Callable[[int, int], Any] | None = 
         StoreError: the directory holds something else.
         UnknownTaskError: no such task.
     """
-    writer = StoreWriter(config.directory, config.env.spec)
+    writer = StoreWriter(config.store, config.env.spec)
     kept = attempts = successes = 0
     for episode in _in_order(config):
         attempts += 1

@@ -20,7 +20,7 @@ from clar_core.control.envelope import Envelope, EnvelopeLimits
 from clar_core.control.tracking import CONTROL_PERIOD_S
 from clar_core.observation.builder import TooFewPointsError, build_cloud, proprioception
 from clar_core.observation.spec import ObservationSpec
-from clar_core.simulation.camera import DepthCamera, DepthNoise
+from clar_core.simulation.camera import CameraMove, DepthCamera, DepthNoise
 from clar_core.simulation.robot import RobotTiming, SimulatedRobot
 from clar_core.simulation.scene import (
     HOME_JOINT_POSITIONS_RAD,
@@ -28,6 +28,7 @@ from clar_core.simulation.scene import (
     MOTION_BOX_MIN_M,
     camera_pose,
     compile_model,
+    place_camera,
 )
 from clar_core.simulation.tasks import CellView, Task, get_task
 
@@ -49,6 +50,7 @@ class EnvConfig:
             20 ms; the live front shows 40 to 80 ms.
         home_jitter_rad: the start's joint positions are drawn within this of home.
         timing: delays and response of the robot.
+        camera_move: where the camera stands instead, drawn at every reset; None leaves it where it is in training.
     """
 
     task: str = "place_cube_in_basin"
@@ -58,6 +60,7 @@ class EnvConfig:
     command_delay_s: tuple[float, float] = (0.04, 0.08)
     home_jitter_rad: float = 0.03
     timing: RobotTiming = field(default_factory=RobotTiming)
+    camera_move: CameraMove | None = None
 
 
 class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]):
@@ -77,7 +80,7 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
         self.robot = SimulatedRobot(self.model, self.data, config.timing)
         self._envelope = Envelope(EnvelopeLimits(motion_box_min_m=MOTION_BOX_MIN_M, motion_box_max_m=MOTION_BOX_MAX_M))
         self.camera = DepthCamera(self.model, config.noise) if config.render_depth else None
-        self.T_base_camera = camera_pose(self.model)
+        self._T_base_trained = self.T_base_camera = camera_pose(self.model)
         """What the observation path is told of the camera's pose; the truth unless a caller disturbs it."""
         low, high = np.array(config.spec.crop_min_m), np.array(config.spec.crop_max_m)
         spaces: dict[str, gymnasium.Space[Any]] = {
@@ -100,6 +103,12 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
         """The true state, for predicates and experts."""
         return CellView(self.model, self.data, self.robot.T_base_tcp, self.robot.gripper_width_m)
 
+    @property
+    def start_m(self) -> tuple[float, float]:
+        """Where the object that is handled first stands now: x and y, metres in the base frame."""
+        x, y = self.view.body_pose(self.task.objects[0])[:2, 3]
+        return float(x), float(y)
+
     def expert(self) -> Action:
         """The expert's action in the present state."""
         return self.task.expert(self.view)
@@ -109,6 +118,7 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
     ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """Draw a start. The same seed gives the same start, whatever was run before."""
         super().reset(seed=seed)
+        self._move_camera(seed)
         mujoco.mj_resetData(self.model, self.data)
         # The task draws first: the live front draws the same start from the same seed.
         self.task.reset(self.model, self.data, self.np_random)
@@ -146,6 +156,14 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
         """Free the renderer."""
         if self.camera is not None:
             self.camera.close()
+
+    def _move_camera(self, seed: int | None) -> None:
+        """Apart from the start's randomness: the same seed gives the same start wherever the camera stands."""
+        move = self.config.camera_move
+        if move is not None:
+            moved = move.pose(self._T_base_trained, 0 if seed is None else seed)
+            place_camera(self.model, moved)
+            self.T_base_camera = moved if move.recalibrated else self._T_base_trained
 
     def _observe(self) -> tuple[dict[str, NDArray[np.float32]], bool]:
         spec = self.config.spec

@@ -65,6 +65,8 @@ class Checkpoint:
         instructions: the sentences it understands, in the order of ``instruction_features``; for a policy without
             language the sentences it was trained with, for information.
         instruction_features: (S, language_dim) float32, or ``None`` for a policy without language.
+        text_encoder: JSON values of the encoder that made them, by which others are understood (``models/text.py``);
+            ``None`` for a policy without language and for one that knows these sentences only.
         provenance: JSON values.
     """
 
@@ -74,6 +76,7 @@ class Checkpoint:
     normalizer: Normalizer
     instructions: tuple[str, ...] = ()
     instruction_features: Tensor | None = None
+    text_encoder: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -88,6 +91,8 @@ def save_checkpoint(directory: Path | str, checkpoint: Checkpoint) -> None:
         "cameras": CAMERAS,
         "instructions": list(checkpoint.instructions),
     }
+    if checkpoint.text_encoder is not None:
+        config["text_encoder"] = checkpoint.text_encoder
     tensors = {f"policy.{name}": value.detach().cpu() for name, value in checkpoint.policy.state_dict().items()}
     if checkpoint.instruction_features is not None:
         tensors[_LANGUAGE] = checkpoint.instruction_features
@@ -129,8 +134,9 @@ def load_checkpoint(directory: Path | str) -> Checkpoint:
         raise CheckpointError(
             f"{directory / _CONFIG}: instructions: expected a list of sentences, got {instructions!r}"
         )
+    encoder = member(directory / _CONFIG, config, "text_encoder") if "text_encoder" in config else None
     policy, features = _load_policy(directory / _MODEL, contents[_MODEL], model_config, len(instructions))
-    return Checkpoint(policy, model_config, spec, normalizer, tuple(instructions), features, provenance)
+    return Checkpoint(policy, model_config, spec, normalizer, tuple(instructions), features, encoder, provenance)
 
 
 def check_observation(checkpoint: Checkpoint, spec: ObservationSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +20,19 @@ class ImitationConfig:
         stores: directories of demonstrations; several are concatenated.
         output: directory of the run: ``best/``, ``last/``, ``state.safetensors``, ``metrics.jsonl``, ``events.*``.
         encoder: a preset of ``models.registry``.
-        language: condition on the instruction, by one feature per task.
+        language: condition on the instruction.
+        text_encoder: how a sentence becomes a feature: ``words`` hashed, without weights; ``open_clip``, the text tower
+            of a CLIP model; ``table``, one feature for each task, which knows the sentences of training only.
+        text_model: name of the CLIP model in open_clip.
+        text_weights: local file of its weights.
+        history: observations that a decision is made from.
+        chunk: actions that are predicted at once.
         head_norm: normalisation of the joined modalities.
         init_from: checkpoint directory whose weights training starts from.
         init_encoder_only: take only its encoder.
-        encoder_training: ``scratch`` at the head's rate, ``finetune`` at a tenth of it, ``frozen``.
+        encoder_training: ``scratch`` at the head's rate, ``finetune`` at a tenth of it, ``frozen`` at ``init_from``,
+            ``frozen_random`` as a control. The features of a frozen encoder are computed once.
+        cached_views: augmented copies of every step whose features are kept, for a frozen encoder.
         augmentation: how samples are varied.
         augment: False trains on the samples as stored.
         require_success: leave out episodes that failed. Relabelled rollouts are kept with False.
@@ -52,10 +61,16 @@ class ImitationConfig:
     output: Path
     encoder: str = "clar_small"
     language: bool = False
+    text_encoder: Literal["words", "open_clip", "table"] = "words"
+    text_model: str = "ViT-B-16-quickgelu"
+    text_weights: Path | None = None
+    history: int = 1
+    chunk: int = 1
     head_norm: Literal["batch", "layer"] = "batch"
     init_from: Path | None = None
     init_encoder_only: bool = False
-    encoder_training: Literal["scratch", "finetune", "frozen"] = "scratch"
+    encoder_training: Literal["scratch", "finetune", "frozen", "frozen_random"] = "scratch"
+    cached_views: int = 8
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     augment: bool = True
     require_success: bool = True
@@ -83,7 +98,7 @@ class ImitationConfig:
         if not self.stores:
             raise ValueError("stores: expected at least one directory of demonstrations, got none")
         encoder_preset(self.encoder)
-        for name in ("samples", "batch_size", "validate_every", "save_every"):
+        for name in ("samples", "batch_size", "validate_every", "save_every", "history", "chunk", "cached_views"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
         if self.batch_size < 2 and self.head_norm == "batch":
@@ -105,10 +120,19 @@ class ImitationConfig:
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if self.encoder_training != "scratch" and self.init_from is None:
+        if self.encoder_training in ("finetune", "frozen") and self.init_from is None:
             raise ValueError(
                 f"encoder_training: {self.encoder_training!r} needs init_from, the checkpoint to start from"
             )
+        if self.encoder_training == "frozen_random" and self.init_from is not None:
+            raise ValueError("encoder_training: 'frozen_random' starts from no checkpoint; leave init_from out")
+        if self.language and self.text_encoder == "open_clip" and self.text_weights is None:
+            raise ValueError("text_weights: required with text_encoder 'open_clip', a local file of CLIP weights")
+
+    @property
+    def encoder_is_fixed(self) -> bool:
+        """Whether the features of a cloud stay the same during training: the encoder is frozen, or there is none."""
+        return self.encoder_training in ("frozen", "frozen_random") or encoder_preset(self.encoder) is None
 
     @property
     def steps(self) -> int:
@@ -119,6 +143,29 @@ class ImitationConfig:
         """Plain JSON values."""
         values: dict[str, Any] = _plain(dataclasses.asdict(self))
         return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ImitationConfig:
+        """The configuration of :meth:`to_dict`, as a checkpoint's provenance keeps it.
+
+        Raises:
+            ValueError: a field is missing, unknown or wrong; named.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"training.{unknown[0]}: unknown field; the checkpoint is of another version: train again")
+        arguments: dict[str, Any] = dict(values)
+        for name in ("stores", "output"):
+            if name not in values:
+                raise ValueError(f"training.{name}: missing; the checkpoint is not that of a training run")
+        arguments["stores"] = tuple(Path(store) for store in values["stores"])
+        for name in ("output", "init_from", "text_weights"):
+            if arguments.get(name) is not None:
+                arguments[name] = Path(arguments[name])
+        if isinstance(moves := values.get("augmentation"), Mapping):
+            plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in moves.items()}
+            arguments["augmentation"] = AugmentationConfig(**plain)
+        return cls(**arguments)
 
     def recipe(self) -> dict[str, Any]:
         """The fields that decide the result; a run resumes only under the same ones."""

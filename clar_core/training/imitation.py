@@ -6,20 +6,19 @@ Every step is a function of the weights before it and of (seed, step), so a resu
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from clar_core.data.datasets import Batch, Demonstrations, ImitationDataset, StepSampler, collate, fit_normalizer
+from clar_core.data.datasets import Demonstrations, ImitationDataset, fit_normalizer
 from clar_core.losses import policy_loss
 from clar_core.models.policy import Policy, PolicyHeadConfig
 from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
 from clar_core.training.checkpoints import Checkpoint, CheckpointError, check_observation, load_checkpoint
 from clar_core.training.config import ImitationConfig
+from clar_core.training.language import Language, instruction_features
 from clar_core.training.loop import (
     AveragedWeights,
     TrainingError,
@@ -28,7 +27,8 @@ from clar_core.training.loop import (
     parameter_groups,
 )
 from clar_core.training.memory import keep_freed_memory
-from clar_core.training.run import ImitationRun, Language, instruction_features
+from clar_core.training.run import ImitationRun
+from clar_core.training.samples import CloudSamples, FeatureSamples, Samples
 
 _STATISTICS_BATCHES = 64
 _REFRESH_S, _LOG_REFRESH_S = 0.5, 30.0
@@ -43,13 +43,14 @@ def train_imitation(config: ImitationConfig) -> Path:
     Raises:
         StoreError: the demonstrations cannot be used.
         CheckpointError: ``init_from`` cannot be used.
+        TextEncoderError: the instructions cannot be encoded.
         TrainingError: the run in ``output`` is another one, or the loss is no longer finite.
         KeyboardInterrupt: after an interruption, once the state is saved.
     """
     device = _prepare_machine(config)
     data = Demonstrations.load(config.stores, require_success=config.require_success)
     training, validation = data.split(config.validation_fraction, config.seed)
-    language = instruction_features(data) if config.language else None
+    language = instruction_features(data, config) if config.language else None
     augmentation = config.augmentation if config.augment else None
     start = _starting_checkpoint(config, data)
 
@@ -60,7 +61,7 @@ def train_imitation(config: ImitationConfig) -> Path:
     policy = build_policy(model_config)
     _initialise(policy, start, config)
     policy.to(device)
-    averaged = AveragedWeights(policy, config.ema_decay)
+    averaged = AveragedWeights(policy, config.ema_decay, fixed="encoder." if config.encoder_is_fixed else None)
     optimizer = torch.optim.AdamW(_parameter_groups(policy, config), fused=True)
 
     run = ImitationRun(config, data, normalizer, model_config, language)
@@ -70,14 +71,42 @@ def train_imitation(config: ImitationConfig) -> Path:
         first = run.restore_state(state_path, policy, averaged, optimizer)
     config.output.mkdir(parents=True, exist_ok=True)
 
-    train_set = ImitationDataset(data, training, normalizer, augmentation)
-    held_out = ImitationDataset(data, validation, normalizer, None)
+    sees = model_config.encoder is not None
+    train_set, held_out = (
+        ImitationDataset(data, part, normalizer, varied, history=config.history, chunk=config.chunk, with_points=sees)
+        for part, varied in ((training, augmentation), (validation, None))
+    )
     print(
         f"{len(training)} episodes with {len(train_set)} steps to train on, {len(validation)} episodes held out; "
         f"{sum(p.numel() for p in policy.parameters()) / 1e6:.2f} M parameters, {device}, {config.steps} steps",
         flush=True,
     )
+    samples: Samples = (
+        FeatureSamples(train_set, held_out, config, policy)
+        if config.encoder_is_fixed
+        else CloudSamples(train_set, held_out, config)
+    )
+    _optimise(config, run, samples, policy, averaged, optimizer, first)
+    beyond = config.steps + min(config.steps, _STATISTICS_BATCHES)
+    return run.finish(samples, list(samples.batches(config.steps, beyond)))
+
+
+def _optimise(
+    config: ImitationConfig,
+    run: ImitationRun,
+    samples: Samples,
+    policy: Policy,
+    averaged: AveragedWeights,
+    optimizer: torch.optim.Optimizer,
+    first: int,
+) -> None:
+    """The steps from ``first`` on."""
+    state_path = config.output / "state.safetensors"
     policy.train()
+    if config.encoder_is_fixed and policy.encoder is not None:
+        policy.encoder.eval()
+    device = next(policy.parameters()).device
+    trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     bar = tqdm(
         total=config.steps * config.batch_size,
         initial=first * config.batch_size,
@@ -85,12 +114,13 @@ def train_imitation(config: ImitationConfig) -> Path:
         mininterval=_REFRESH_S if sys.stderr.isatty() else _LOG_REFRESH_S,
     )
     with deferred_interruption() as interruption, run, bar:
-        for step, batch in enumerate(_batches(train_set, config, first, config.steps), start=first):
-            torch.manual_seed(int(np.random.SeedSequence((config.seed, 4, step)).generate_state(1)[0]))
+        for step, drawn in enumerate(samples.batches(first, config.steps), start=first):
+            if not config.encoder_is_fixed:
+                torch.manual_seed(int(np.random.SeedSequence((config.seed, 4, step)).generate_state(1)[0]))
             _set_learning_rate(optimizer, config, step)
-            batch = batch.to(device)
+            batch = drawn.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                predicted = policy(batch.points, batch.state, run.language_of(batch))
+                predicted = samples.forward(policy, batch, run.language_of(batch))
             loss = policy_loss(predicted.float(), batch.action, gripper_weight=config.gripper_weight)
             if not torch.isfinite(loss.total):
                 raise TrainingError(
@@ -99,7 +129,7 @@ def train_imitation(config: ImitationConfig) -> Path:
                 )
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward()  # type: ignore[no-untyped-call]
-            gradient_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.gradient_clip)
+            gradient_norm = torch.nn.utils.clip_grad_norm_(trained, config.gradient_clip)
             optimizer.step()
             averaged.update(policy, step)
             run.record_step(loss, gradient_norm)
@@ -108,7 +138,7 @@ def train_imitation(config: ImitationConfig) -> Path:
             done = step + 1
             last = done == config.steps
             if run.due(config.validate_every, done) or last:
-                bar.set_postfix(run.validate(done, averaged, held_out))
+                bar.set_postfix(run.validate(done, averaged, samples))
             if config.keep_every and run.due(config.keep_every, done):
                 run.keep(done, averaged)
             if run.due(config.save_every, done) or last or interruption.requested:
@@ -119,8 +149,6 @@ def train_imitation(config: ImitationConfig) -> Path:
                     f"\ninterrupted at step {done} of {config.steps}; the same command goes on from there", flush=True
                 )
                 raise KeyboardInterrupt
-    beyond = config.steps + min(config.steps, _STATISTICS_BATCHES)
-    return run.finish(list(_batches(train_set, config, config.steps, beyond)))
 
 
 def _prepare_machine(config: ImitationConfig) -> torch.device:
@@ -143,8 +171,8 @@ def _starting_checkpoint(config: ImitationConfig, data: Demonstrations) -> Check
 
 def _model_config(config: ImitationConfig, start: Checkpoint | None, language: Language | None) -> PolicyConfig:
     """The architecture asked for; with ``init_from``, the starting checkpoint must have the same."""
-    width = 0 if language is None else language[1].shape[1]
-    head = PolicyHeadConfig(norm=config.head_norm, language_dim=width)
+    width = 0 if language is None else language.features.shape[1]
+    head = PolicyHeadConfig(norm=config.head_norm, language_dim=width, history=config.history, chunk=config.chunk)
     wanted = PolicyConfig(encoder=encoder_preset(config.encoder), head=head)
     if start is not None:
         parts = ("encoder",) if config.init_encoder_only else ("encoder", "head")
@@ -165,7 +193,7 @@ def _initialise(policy: Policy, start: Checkpoint | None, config: ImitationConfi
         if config.init_encoder_only:
             weights = {name: value for name, value in weights.items() if name.startswith("encoder.")}
         policy.load_state_dict(weights, strict=not config.init_encoder_only)
-    if config.encoder_training == "frozen" and policy.encoder is not None:
+    if config.encoder_is_fixed and policy.encoder is not None:
         policy.encoder.requires_grad_(False)
 
 
@@ -174,7 +202,7 @@ def _parameter_groups(policy: Policy, config: ImitationConfig) -> list[dict[str,
     head = torch.nn.ModuleDict({name: part for name, part in policy.named_children() if name != "encoder"})
     groups = parameter_groups(head, config.learning_rate, config.weight_decay)
     if policy.encoder is not None:
-        factor = {"scratch": 1.0, "finetune": 0.1, "frozen": 0.0}[config.encoder_training]
+        factor = 0.1 if config.encoder_training == "finetune" else 1.0
         groups += parameter_groups(policy.encoder, config.learning_rate * factor, config.weight_decay)
     return groups
 
@@ -184,9 +212,3 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, config: ImitationConfig
     factor = learning_rate_factor(step, config.steps, config.warmup_fraction, floor)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor
-
-
-def _batches(dataset: ImitationDataset, config: ImitationConfig, first: int, stop: int) -> Iterator[Batch]:
-    """Batches of the given steps; their content does not depend on the number of workers."""
-    sampler = StepSampler(len(dataset), config.batch_size, config.seed, first, stop)
-    yield from DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=config.workers)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -50,29 +50,48 @@ class AveragedWeights:
     """Exponential moving average of a model's floating-point state, running statistics included.
 
     The decay is smaller at first, so that the average does not remember the initialisation.
+
+    Args:
+        model: its tensors may change in place, but not be replaced.
+        decay: 0 follows the model at once.
+        fixed: tensors whose names begin like this never change.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, fixed: str | None = None) -> None:
         self.decay = decay
         self.values = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self._fixed = fixed
+        self._model: nn.Module | None = None
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model's weights after optimiser step ``step``, counted from 0."""
+        if self._model is not model:
+            self._follow(model)
         decay = min(self.decay, (1 + step) / (10 + step))
-        averaged, current = [], []
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                averaged.append(self.values[name])
-                current.append(value)
-            else:
-                self.values[name].copy_(value)
-        torch._foreach_lerp_(averaged, current, 1.0 - decay)
+        torch._foreach_lerp_(self._averaged, self._current, 1.0 - decay)
+        for mine, theirs in self._copied:
+            mine.copy_(theirs)
+
+    def _follow(self, model: nn.Module) -> None:
+        """Look the tensors up once: with a small head that would take as long as a step."""
+        state = model.state_dict()
+        followed = [name for name in state if self._fixed is None or not name.startswith(self._fixed)]
+        floating = [name for name in followed if state[name].is_floating_point()]
+        self._averaged, self._current = [self.values[n] for n in floating], [state[n] for n in floating]
+        self._copied = [(self.values[n], state[n]) for n in followed if not state[n].is_floating_point()]
+        self._model = model
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, batches: Iterable[tuple[Tensor | None, ...]]) -> None:
-    """Replace the running statistics of every BatchNorm by plain averages over batches of ``model(*batch)``.
+def reestimate_batch_norm(
+    model: nn.Module,
+    batches: Iterable[tuple[Any, ...]],
+    forward: Callable[..., object] | None = None,
+) -> None:
+    """Replace the running statistics of every BatchNorm by plain averages over batches of ``forward(*batch)``.
+
+    ``forward`` is the model when left out. Layers that it does not reach keep their statistics.
 
     The running averages of training lag behind the weights, and the averaged weights never had any of their own.
     Only BatchNorm layers are put in training mode. Leaves the model in evaluation mode.
@@ -81,6 +100,7 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[tuple[Tensor | Non
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
+    kept = [{name: value.clone() for name, value in layer.state_dict().items()} for layer in layers]
     model.eval()
     for layer in layers:
         layer.reset_running_stats()
@@ -88,10 +108,12 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[tuple[Tensor | Non
         layer.train()
     try:
         for batch in batches:
-            model(*batch)
+            (forward or model)(*batch)
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+        for layer, momentum, before in zip(layers, momenta, kept, strict=True):
             layer.momentum = momentum
+            if not layer.num_batches_tracked:
+                layer.load_state_dict(before)
         model.eval()
 
 

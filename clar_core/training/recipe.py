@@ -20,13 +20,13 @@ from pathlib import Path
 
 from clar_core.data.augmentation import AugmentationConfig
 from clar_core.data.store import Store
-from clar_core.evaluation.trials import evaluate
+from clar_core.evaluation.trials import SELECTION_SEEDS, evaluate
 from clar_core.simulation.collect import NO_PERTURBATION, CollectConfig, Perturbation, collect
 from clar_core.simulation.env import EnvConfig
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
 
-EXPERT_SEEDS, SCATTERED_SEEDS, DAGGER_SEEDS, SELECTION_SEEDS = 10_000, 30_000, 100_000, 500_000
+EXPERT_SEEDS, SCATTERED_SEEDS, DAGGER_SEEDS = 10_000, 30_000, 100_000
 _SEEDS_A_ROUND = 10_000
 
 Say = Callable[[str], None]
@@ -160,12 +160,12 @@ def _drive(recipe: Recipe, number: int, say: Say) -> None:
 
 def _collect(config: CollectConfig, who: str, say: Say) -> None:
     """Bring a store to its number of episodes. Seeds that an earlier, interrupted call tried are not tried again."""
-    there = Store(config.directory).episodes if (config.directory / "zarr.json").exists() else []
+    there = Store(config.store).episodes if (config.store / "zarr.json").exists() else []
     missing = config.episodes - len(there)
     if missing <= 0:
-        say(f"{who}: {len(there)} episodes are in {config.directory}")
+        say(f"{who}: {len(there)} episodes are in {config.store}")
         return
-    say(f"{who}: {missing} episodes into {config.directory}")
+    say(f"{who}: {missing} episodes into {config.store}")
     first = max((int(episode.info["seed"]) + 1 for episode in there), default=config.first_seed)
     result = collect(
         replace(config, episodes=missing, first_seed=first),

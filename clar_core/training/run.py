@@ -17,12 +17,13 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 import clar_core
-from clar_core.data.datasets import Batch, Demonstrations, ImitationDataset, SampleKey, collate
+from clar_core.data.datasets import Batch, Demonstrations
 from clar_core.losses import PolicyLoss, policy_loss
 from clar_core.models.policy import Policy
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from clar_core.training.config import ImitationConfig
+from clar_core.training.language import Language
 from clar_core.training.loop import (
     AveragedWeights,
     TrainingError,
@@ -33,10 +34,8 @@ from clar_core.training.loop import (
     save_state,
 )
 from clar_core.training.normalizer import Normalizer
-
-_VALIDATION_SAMPLES = 1024
-_VALIDATION_BATCH = 64
-Language = tuple[tuple[str, ...], Tensor]
+from clar_core.training.run_directory import write_instructions
+from clar_core.training.samples import Samples
 
 
 class ImitationRun:
@@ -63,7 +62,6 @@ class ImitationRun:
         self._normalizer = normalizer
         self._model_config = model_config
         self._language = language
-        self._task_features = _features_by_task(data, language)
         self._sums = torch.zeros(5)
         self._count = 0
         self._best = float("inf")
@@ -81,9 +79,9 @@ class ImitationRun:
 
     def language_of(self, batch: Batch) -> Tensor | None:
         """Instruction features (B, language_dim) of a batch; ``None`` for a policy without language."""
-        if self._task_features is None:
+        if self._language is None:
             return None
-        return self._task_features.to(batch.task.device)[batch.task]
+        return self._language.features.to(batch.sentence.device)[batch.sentence]
 
     def due(self, every_samples: int, done: int) -> bool:
         """Whether the step just ``done`` (counted from 1) passed a multiple of ``every_samples`` samples."""
@@ -96,7 +94,7 @@ class ImitationRun:
         self._count += 1
 
     @torch.no_grad()
-    def validate(self, done: int, averaged: AveragedWeights, held_out: ImitationDataset) -> dict[str, str]:
+    def validate(self, done: int, averaged: AveragedWeights, samples: Samples) -> dict[str, str]:
         """Log training averages and validation losses; save ``best/`` where they improve. Returns figures to show."""
         means = (self._sums / max(self._count, 1)).tolist()
         names = ("loss", "translation", "rotation", "gripper", "gradient_norm")
@@ -104,14 +102,14 @@ class ImitationRun:
         self._sums.zero_()
         self._count = 0
         policy = self._policy_of(averaged.values)
-        if len(held_out):
-            figures |= self._validation(policy, held_out)
-        samples = done * self._config.batch_size
-        self._log(samples, figures)
+        if samples.held_out():
+            figures |= self._validation(policy, samples)
+        seen = done * self._config.batch_size
+        self._log(seen, figures)
         score = figures.get("validation/loss", -float(done))
         if score < self._best:
             self._best = score
-            self._save("best", policy, samples, figures)
+            self._save("best", policy, seen, figures)
         return {name: f"{figures[name]:.3f}" for name in ("train/loss", "validation/loss") if name in figures}
 
     def save_last(self, done: int, averaged: AveragedWeights) -> None:
@@ -123,14 +121,18 @@ class ImitationRun:
         samples = done * self._config.batch_size
         self._save(f"kept/{samples:08d}", self._policy_of(averaged.values), samples, {})
 
-    def finish(self, batches: Sequence[Batch]) -> Path:
-        """Re-estimate the running statistics of ``best/`` and ``last/``; returns the former."""
+    def finish(self, samples: Samples, batches: Sequence[Batch]) -> Path:
+        """Re-estimate the running statistics of ``best/`` and ``last/`` and tell how to go on; returns the former."""
         for name in ("last", "best"):
             directory = self._config.output / name
             checkpoint = load_checkpoint(directory)
-            inputs = ((batch.points, batch.state, self.language_of(batch)) for batch in batches)
-            reestimate_batch_norm(checkpoint.policy, inputs)
+
+            def forward(batch: Batch, policy: Policy = checkpoint.policy) -> Tensor:
+                return samples.forward(policy, batch, self.language_of(batch))
+
+            reestimate_batch_norm(checkpoint.policy, ((batch,) for batch in batches), forward)
             save_checkpoint(directory, checkpoint)
+        write_instructions(self._config.output, checkpoint)
         return self._config.output / "best"
 
     def save_state(
@@ -177,22 +179,19 @@ class ImitationRun:
         device = next(iter(values.values())).device
         return policy.to(device).eval()
 
-    def _validation(self, policy: Policy, held_out: ImitationDataset) -> dict[str, float]:
-        stride = max(1, -(-len(held_out) // _VALIDATION_SAMPLES))
-        rows = range(0, len(held_out), stride)
+    def _validation(self, policy: Policy, samples: Samples) -> dict[str, float]:
         device = next(policy.parameters()).device
-        outputs, batches = [], []
-        for start in range(0, len(rows), _VALIDATION_BATCH):
-            keys = [SampleKey(0, 0, row) for row in rows[start : start + _VALIDATION_BATCH]]
-            batch = collate([held_out[key] for key in keys])
-            moved = batch.to(device)
-            outputs.append(policy(moved.points, moved.state, self.language_of(moved)).float().cpu())
-            batches.append(batch)
+        batches = samples.held_out()
+        moved = [batch.to(device) for batch in batches]
+        outputs = [samples.forward(policy, batch, self.language_of(batch)).float().cpu() for batch in moved]
         predicted = torch.cat(outputs)
         target = torch.cat([batch.action for batch in batches])
         near = torch.cat([batch.at_switch for batch in batches])
         loss = policy_loss(predicted, target, gripper_weight=self._config.gripper_weight)
         std = torch.from_numpy(self._normalizer.action_std)
+        if self._config.chunk > 1:
+            # The loss is that of whole chunks; errors that people compare are those of the action that is due.
+            predicted, target = predicted[:, 0], target[:, 0]
         errors = (predicted[:, :6] - target[:, :6]) * std
         right = (predicted[:, 6] > 0) == (target[:, 6] > 0.5)
         figures = {
@@ -216,14 +215,15 @@ class ImitationRun:
                 self._writer.add_scalar(name, value, samples)  # type: ignore[no-untyped-call]
 
     def _save(self, name: str, policy: Policy, samples: int, figures: dict[str, float]) -> None:
-        sentences, features = self._language or (self._sentences(), None)
+        language = self._language
         checkpoint = Checkpoint(
             policy,
             self._model_config,
             self._data.spec,
             self._normalizer,
-            sentences,
-            features,
+            self._data.sentences(),
+            None if language is None else language.features,
+            None if language is None else language.encoder,
             {
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "samples": samples,
@@ -241,28 +241,6 @@ class ImitationRun:
             },
         )
         save_checkpoint(self._config.output / name, checkpoint)
-
-    def _sentences(self) -> tuple[str, ...]:
-        return tuple(sorted({episode.instruction for episode in self._data.episodes}))
-
-
-def instruction_features(data: Demonstrations) -> Language:
-    """Sentences and their features (S, tasks): paraphrases of one task share its unit vector.
-
-    Raises:
-        TrainingError: two tasks share a sentence.
-    """
-    tasks = data.tasks()
-    task_of: dict[str, str] = {}
-    for episode in data.episodes:
-        known = task_of.setdefault(episode.instruction, episode.task)
-        if known != episode.task:
-            raise TrainingError(
-                f"instruction {episode.instruction!r} belongs to task {known!r} and to {episode.task!r}, "
-                "and a policy cannot tell them apart by it; give the tasks different sentences"
-            )
-    sentences = tuple(sorted(task_of))
-    return sentences, torch.eye(len(tasks))[[tasks.index(task_of[sentence]) for sentence in sentences]]
 
 
 def software() -> dict[str, str]:
@@ -282,15 +260,6 @@ def _git_revision() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-def _features_by_task(data: Demonstrations, language: Language | None) -> Tensor | None:
-    """One row per task of ``data.tasks()``: the features of any of its sentences, which share them."""
-    if language is None:
-        return None
-    sentences, features = language
-    sentence_of = {episode.task: episode.instruction for episode in data.episodes}
-    return features[[sentences.index(sentence_of[task]) for task in data.tasks()]]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,11 +6,16 @@ import difflib
 
 from clar_core.simulation.tasks.base import CellView, Task
 from clar_core.simulation.tasks.open_drawer import OpenDrawer
+from clar_core.simulation.tasks.pick_banana import PickBanana
 from clar_core.simulation.tasks.place_cube_in_basin import PlaceCubeInBasin
+from clar_core.simulation.tasks.put_bread import PutBread
+from clar_core.simulation.tasks.water_flower import WaterFlower
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (PlaceCubeInBasin, OpenDrawer)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (PickBanana, PutBread, WaterFlower, PlaceCubeInBasin, OpenDrawer)
+}
 
-__all__ = ["TASKS", "CellView", "OpenDrawer", "PlaceCubeInBasin", "Task", "UnknownTaskError", "get_task"]
+__all__ = ["TASKS", "CellView", "Task", "UnknownTaskError", "get_task"]
 
 
 class UnknownTaskError(ValueError):

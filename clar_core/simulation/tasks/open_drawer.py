@@ -35,6 +35,11 @@ class OpenDrawer:
         "grab the handle and open the cabinet drawer",
         "slide the drawer out",
     )
+    unseen_instructions: ClassVar[tuple[str, ...]] = (
+        "the drawer should be open",
+        "pull out the drawer of the cabinet",
+    )
+    objects: ClassVar[tuple[str, ...]] = ("drawer",)
     time_limit_s: ClassVar[float] = 20.0
 
     def add_bodies(self, worldbody: ET.Element) -> None:

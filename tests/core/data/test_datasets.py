@@ -41,11 +41,11 @@ def test_stores_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
 
 def test_the_split_is_by_episode_and_repeatable(data: Demonstrations) -> None:
     training, validation = data.split(0.25, seed=0)
-    assert len(validation) == 2
+    assert [data.episodes[i].task for i in validation] == ["reach", "reach", "lift"]
     assert sorted(training + validation) == list(range(8))
     assert data.split(0.25, seed=0) == (training, validation)
     assert data.split(0.0, seed=0)[1] == ()
-    assert len(data.split(0.01, seed=0)[1]) == 1
+    assert len(data.split(0.01, seed=0)[1]) == 2, "one of each task"
 
 
 def test_validation_samples_are_what_the_runtime_would_see(data: Demonstrations) -> None:

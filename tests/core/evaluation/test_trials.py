@@ -1,13 +1,15 @@
 """Trials in the gymnasium front: outcomes, reasons, and the same result for any number of workers."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clar_core.control.action import Action
-from clar_core.evaluation.trials import EXPERT, FRESH_SEEDS, Trial, evaluate, run_trial, summarize, task_of
+from clar_core.evaluation.trials import EXPERT, FRESH_SEEDS, Trial, evaluate, run_trial, summarize, tasks_of
 from clar_core.simulation.tasks import UnknownTaskError
 from clar_core.training.checkpoints import CheckpointError
 
@@ -17,6 +19,12 @@ class ScriptedEnv:
 
     def __init__(self, *, success_at: int = 99, blind_at: int = 99, halt_at: int = 99, limit: int = 6) -> None:
         self.success_at, self.blind_at, self.halt_at, self.limit = success_at, blind_at, halt_at, limit
+
+    start_m = (0.5, 0.1)
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(qpos=np.full(3, self.steps))
 
     def reset(self, *, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
         self.steps = 0
@@ -37,6 +45,11 @@ class ScriptedEnv:
 
 
 class Still:
+    told = ""
+
+    def begin(self, instruction: str) -> None:
+        self.told = instruction
+
     def act(self, observation: Any) -> np.ndarray:
         return Action.hold(1.0).to_array()
 
@@ -55,6 +68,21 @@ def test_a_trial_says_how_it_ended(script: dict[str, int], success: bool, reason
     trial = run_trial(ScriptedEnv(**script), Still(), 5)  # type: ignore[arg-type]
     assert (trial.seed, trial.success, trial.reason, trial.steps) == (5, success, reason, steps)
     assert trial.duration_s == pytest.approx(0.1 * steps)
+
+
+def test_the_states_of_a_failure_are_kept_when_asked_for() -> None:
+    env, actor = ScriptedEnv(), Still()
+    failure = run_trial(env, actor, 5, "wait", keep_states=True)  # type: ignore[arg-type]
+    assert failure.states is not None
+    assert failure.states[:, 0].tolist() == list(range(7))
+    assert (failure.instruction, actor.told, failure.start_m) == ("wait", "wait", (0.5, 0.1))
+    assert run_trial(ScriptedEnv(success_at=2), actor, 5, keep_states=True).states is None  # type: ignore[arg-type]
+    assert run_trial(env, actor, 5).states is None  # type: ignore[arg-type]
+
+
+def test_a_trial_survives_json() -> None:
+    trial = run_trial(ScriptedEnv(), Still(), 5, "wait", keep_states=True)  # type: ignore[arg-type]
+    assert Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == trial
 
 
 @pytest.mark.slow
@@ -77,7 +105,7 @@ def test_an_unknown_task_and_a_missing_checkpoint_are_refused_before_anything_st
     with pytest.raises(CheckpointError, match="no checkpoint"):
         list(evaluate("open_drawer", tmp_path / "none", [1]))
     with pytest.raises(CheckpointError, match="no checkpoint"):
-        task_of(tmp_path / "none")
+        tasks_of(tmp_path / "none")
 
 
 def test_a_policy_without_depth_is_refused(tmp_path: Path) -> None:

@@ -78,4 +78,19 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_a_task_has_several_sentences(name: str) -> None:
-    assert len(set(get_task(name).instructions)) >= 3
+    task = get_task(name)
+    assert len(set(task.instructions)) >= 3
+    assert task.unseen_instructions
+    assert not set(task.unseen_instructions) & set(task.instructions)
+
+
+def test_no_two_tasks_share_a_sentence() -> None:
+    sentences = [s for task in TASKS.values() for s in (*task.instructions, *task.unseen_instructions)]
+    assert len(sentences) == len(set(sentences))
+
+
+def test_the_objects_of_a_task_are_bodies_of_its_scene(env: CellEnv) -> None:
+    for seed in (0, 1):
+        env.reset(seed=seed)
+        for name in env.task.objects:
+            assert 0.2 < env.view.body_pose(name)[0, 3] < 0.9

@@ -30,5 +30,5 @@ def tiny_checkpoint(*, language: bool = False, seed: int = 0) -> Checkpoint:
         normalizer,
         ("lift it", "reach it"),
         torch.eye(2) if language else None,
-        {"note": "test"},
+        provenance={"note": "test"},
     )

@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 
 from clar_core.data.augmentation import AugmentationConfig
 from clar_core.models import registry
-from clar_core.training import imitation
 from clar_core.training.checkpoints import CheckpointError, load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
 from clar_core.training.loop import TrainingError
 from clar_core.training.run import ImitationRun
+from clar_core.training.samples import FeatureSamples
 from tests.core.data.demonstrations import write_store
 from tests.core.training.policies import TINY
 
@@ -135,13 +135,13 @@ def test_a_killed_run_goes_on_from_its_last_state(tmp_path: Path) -> None:
     )
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        batches = imitation._batches
+        batches = FeatureSamples.batches
 
-        def watched(dataset: Any, settings: ImitationConfig, first: int, stop: int) -> Any:
+        def watched(samples: FeatureSamples, first: int, stop: int) -> Any:
             seen.append(first)
-            return batches(dataset, settings, first, min(stop, first + 2))
+            return batches(samples, first, min(stop, first + 2))
 
-        patch.setattr(imitation, "_batches", watched)
+        patch.setattr(FeatureSamples, "batches", watched)
         patch.setattr(ImitationRun, "finish", lambda *_: tmp_path)
         train_imitation(run)
     assert seen[0] > 0
@@ -214,7 +214,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_by_field(tmp_path: Path
 
 def test_language_conditions_on_the_task(tmp_path: Path) -> None:
     write_store(tmp_path / "lift", range(6, 9), task="lift")
-    run = config(tmp_path, language=True)
+    run = config(tmp_path, language=True, text_encoder="table")
     best = train_imitation(replace(run, stores=(*run.stores, tmp_path / "lift")))
     checkpoint = load_checkpoint(best)
     assert checkpoint.instructions == ("lift the blob", "reach the blob")

@@ -1,0 +1,62 @@
+"""What a run's directory tells whoever opens it: what is in it, and how to evaluate and deploy it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clar_core.training.checkpoints import Checkpoint
+
+FILE = "README.md"
+
+
+def write_instructions(directory: Path, checkpoint: Checkpoint) -> Path:
+    """Write ``README.md`` into a run's directory; returns its path."""
+    path = directory / FILE
+    path.write_text(instructions(directory, checkpoint), encoding="utf-8")
+    return path
+
+
+def instructions(directory: Path, checkpoint: Checkpoint) -> str:
+    """The text of the file, in Markdown."""
+    tasks = [str(task) for task in checkpoint.provenance.get("tasks", [])] or ["<task>"]
+    spec, language = checkpoint.spec, checkpoint.instruction_features is not None
+    low, high = (", ".join(f"{v:g}" for v in box) for box in (spec.crop_min_m, spec.crop_max_m))
+    sentence = f' instruction:="{checkpoint.instructions[0]}"' if language and checkpoint.instructions else ""
+    lines = [
+        f"# A policy for {', '.join(tasks)}",
+        "",
+        "`best/` has the lowest loss on held-out episodes, `last/` is the end of the run, `kept/` holds others. Each",
+        "is a whole checkpoint: weights, normaliser, observation spec, provenance.",
+        "",
+        "## Which one, and how good",
+        "",
+        "Choose on seeds of their own and try the chosen one on fresh ones, beside the controls:",
+        "",
+        "```bash",
+        f"clar train controls {directory}",
+        f"clar eval cell {directory}",
+        "```",
+        "",
+        "## In the live simulated cell",
+        "",
+        "```bash",
+        *(f"clar demo {task} --checkpoint {directory}/best" for task in tasks),
+        "```",
+        "",
+        "## On the robot",
+        "",
+        "```bash",
+        f"ros2 launch clar policy.launch.py hardware:=real cell:=my_cell.yaml checkpoint:={directory}/best{sentence}",
+        "clar arm && clar start policy    # clar stop ends it",
+        "```",
+        "",
+        f"- Clouds are cropped to ({low}) .. ({high}) m in `{spec.base_frame}`; the cloud node takes this box from the",
+        "  checkpoint, and another one is refused. Check that your table and objects lie in it.",
+        "- The camera may stand elsewhere than in training as long as it is calibrated.",
+        "- The motion box of `cell.yaml` limits the arm whatever the policy says; begin with a hand on the stop.",
+    ]
+    if language:
+        known = "any sentence" if checkpoint.text_encoder is not None else "these sentences only"
+        lines += ["", "## Sentences", "", f"It understands {known}; it was trained with:", ""]
+        lines += [f"- {text}" for text in checkpoint.instructions]
+    return "\n".join(lines) + "\n"
