@@ -79,7 +79,7 @@ class Layout:
     @property
     def requirements(self) -> list[Path]:
         """Requirement files to install, by use."""
-        uses = ["core", "sim", "hardware", "train", "viz", "dev", "ros"]
+        uses = ["core", "sim", "hardware", "train", "data", "viz", "dev", "ros"]
         if self.distribution is None:
             uses.append("ros_wheels")
         return [self.root / "requirements" / f"{use}.txt" for use in uses]
