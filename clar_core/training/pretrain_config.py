@@ -155,13 +155,23 @@ PRETRAIN_PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "small": (
         "6 blocks of 192; for a CPU in under an hour",
         PretrainConfig(
-            encoder=_encoder("clar_small"), samples=40_000, batch_size=64, validate_every=4_000, save_every=4_000
+            encoder=_encoder("clar_small"),
+            loss=LossConfig(local_queries=2048),
+            samples=40_000,
+            batch_size=64,
+            validate_every=4_000,
+            save_every=4_000,
         ),
     ),
     "cpu": (
         "small with 16 points a patch and half the patch widths, as the encoder preset clar_cpu",
         PretrainConfig(
-            encoder=_encoder("clar_cpu"), samples=80_000, batch_size=64, validate_every=8_000, save_every=8_000
+            encoder=_encoder("clar_cpu"),
+            loss=LossConfig(local_queries=2048),
+            samples=80_000,
+            batch_size=64,
+            validate_every=8_000,
+            save_every=8_000,
         ),
     ),
 }

@@ -38,7 +38,7 @@ class ClipTeacher:
     """
 
     def __init__(self, config: TeacherConfig) -> None:
-        open_clip = _import_open_clip()
+        open_clip = import_open_clip()
         path = config.clip_weights
         if path is None or not path.is_file():
             found = "none was named" if path is None else f"there is no file {path}"
@@ -98,7 +98,7 @@ class ClipTeacher:
         return {"kind": "open_clip", "model": self._name, "weights_sha256": _digest(self._path)}
 
 
-def _import_open_clip() -> Any:
+def import_open_clip() -> Any:
     """Import open_clip. With a CPU build of torch, torchvision finds two operators missing; their schemas suffice."""
     try:
         import torchvision  # noqa: F401
