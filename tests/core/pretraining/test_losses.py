@@ -17,10 +17,7 @@ def test_chamfer_distance_agrees_with_a_kd_tree() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(5, 32, 3)), rng.normal(size=(5, 40, 3))
     expected = np.mean(
-        [
-            np.mean(cKDTree(q).query(p)[0] ** 2) + np.mean(cKDTree(p).query(q)[0] ** 2)
-            for p, q in zip(a, b, strict=True)
-        ]
+        [np.mean(cKDTree(q).query(p)[0] ** 2) + np.mean(cKDTree(p).query(q)[0] ** 2) for p, q in zip(a, b, strict=True)]
     )
     found = chamfer_distance(torch.from_numpy(a), torch.from_numpy(b))
     assert float(found) == pytest.approx(expected, rel=1e-5)
