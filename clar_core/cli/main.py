@@ -59,6 +59,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("data", "recover"), "finish recordings that a crash or a full disk cut off", "clar_core.cli.recover"),
         Command(("data", "views"), "render posed RGB-D views to pre-train on", "clar_core.cli.views"),
         Command(("pretrain",), "pre-train a point encoder on posed RGB-D views", "clar_core.cli.pretrain"),
+        Command(("probe",), "compare pre-trained encoders by what can be read out of them", "clar_core.cli.probe"),
+        Command(("attention",), "show where a pre-trained encoder looks", "clar_core.cli.attention"),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),

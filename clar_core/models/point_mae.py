@@ -22,7 +22,7 @@ _PREFIXES = {
     "MAE_encoder.norm.": "encoder.norm.",
     "mask_token": "decoder.mask_token",
     "decoder_pos_embed.": "decoder.pos_embed.",
-    "MAE_decoder.blocks.": "decoder.blocks.",
+    "MAE_decoder.blocks.": "decoder.blocks.blocks.",
     "MAE_decoder.norm.": "decoder.norm.",
     "increase_dim.0.": "decoder.head.",
 }

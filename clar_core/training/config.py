@@ -21,7 +21,7 @@ class ImitationConfig:
         encoder: a preset of ``models.registry``.
         language: condition on the instruction, by one feature per task.
         head_norm: normalisation of the joined modalities.
-        init_from: checkpoint directory whose weights training starts from.
+        init_from: checkpoint directory, of a policy or of pre-training, whose weights training starts from.
         init_encoder_only: take only its encoder.
         encoder_training: ``scratch`` at the head's rate, ``finetune`` at a tenth of it, ``frozen``.
         augmentation: how samples are varied.

@@ -7,6 +7,7 @@ without a centre crop, which would cut a quarter of a 640x480 image away.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ class ClipTeacher:
         self._model.requires_grad_(False)
         try:
             open_clip.load_checkpoint(self._model, str(path), strict=True, weights_only=True)
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
+        except (RuntimeError, ValueError, KeyError, OSError, AssertionError, pickle.UnpicklingError) as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise TeacherError(
                 f"{path}: not the weights of {config.clip_model}: {' '.join(lines[:2])[:300]}; name the architecture "

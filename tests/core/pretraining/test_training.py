@@ -208,7 +208,7 @@ def test_the_local_loss_cannot_be_lowered_without_looking_at_the_image(tmp_path:
         views,
         tmp_path / "run",
         loss=LossConfig(mae=False, image=False, text=False),
-        samples=16 * 150,
+        samples=16 * 90,
         batch_size=16,
         learning_rate=3e-3,
         validate_every=10_000,
