@@ -1,4 +1,4 @@
-"""A probe of encoders without a robot: what can be read out of frozen features on scenes that no encoder was trained on?
+"""A probe of encoders without a robot: what can be read out of frozen features on scenes new to every encoder?
 
 Every scene holds one object. Two read-outs are trained on each encoder's features and judged on other scenes: a linear
 one on the global feature, and an attentive one, a single learned query over the patch tokens. Scenes of object classes
@@ -208,14 +208,16 @@ def _attentive(features: PointFeatures, truth: Tensor, train: NDArray[np.bool_],
         std = tokens[rows].std((0, 1)).clamp_min(1e-6)
         tokens = (tokens - tokens[rows].mean((0, 1))) / std
         y = truth if classes else truth.float()
-        offset, scale = (y[rows].mean(0), y[rows].std(0)) if not classes else (torch.zeros(1), torch.ones(1))
+        offset, scale = (
+            (y[rows].mean(0), y[rows].std(0).clamp_min(1e-6)) if not classes else (torch.zeros(1), torch.ones(1))
+        )
         model = _AttentiveReadout(tokens.shape[-1], classes or y.shape[1])
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
         epochs, batch = 60, 64
         steps = epochs * -(-len(rows) // batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(epochs):
-            for chosen in rows[torch.randperm(len(rows))].split(batch):
+            for chosen in torch.split(rows[torch.randperm(len(rows))], batch):
                 predicted = model(tokens[chosen])
                 loss = (
                     F.cross_entropy(predicted, y[chosen])
