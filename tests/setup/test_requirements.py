@@ -6,7 +6,7 @@ import pytest
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 USES = ("core", "ros", "ros_wheels", "sim", "hardware", "train", "viz", "dev")
 # NumPy 1.26 pulls older ones of these with it: its own users in C, and what their wheels need.
-DIFFERS = {"numpy", "opencv-python-headless", "pin", "zarr"}
+DIFFERS = {"numpy", "opencv-python-headless", "pin", "rerun-sdk", "zarr"}
 
 
 def lines_of(name: str) -> list[str]:
