@@ -40,11 +40,17 @@ def main(arguments: list[str]) -> int:
     from clar_core.training.pretrain_checkpoints import load_pretrained
 
     options = tyro.cli(Options, prog="clar probe", args=arguments)
+    if not options.checkpoints:
+        return fail("expected at least one checkpoint directory of `clar pretrain`, got none")
     try:
         checkpoints = {str(path): load_pretrained(path) for path in options.checkpoints}
         views = Views(options.views)
         data = ProbeData.load(views, HELD_OUT_CLASSES)
         for name, checkpoint in checkpoints.items():
+            if checkpoint.config.encoder != next(iter(checkpoints.values())).config.encoder:
+                return fail(
+                    f"{name}: another encoder than {options.checkpoints[0]}; probe encoders of one architecture"
+                )
             if lines := checkpoint.spec.differences(views.spec):
                 return fail(f"{name}: observed otherwise than {options.views}: {'; '.join(lines)}")
     except ValueError as error:

@@ -81,5 +81,6 @@ def test_the_probe_command_compares_with_random_initialisation(
     out = capsys.readouterr().out
     assert "| random |" in out
     assert "| run (mae + image + text) |" in out
+    assert probe_command([]) == 1
     assert probe_command([str(tmp_path / "nothing")]) == 1
     assert "there is no checkpoint directory here" in capsys.readouterr().err

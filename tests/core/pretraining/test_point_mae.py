@@ -7,7 +7,7 @@ from torch import Tensor
 from clar_core.models.clar import Clar, ClarConfig, LossConfig
 from clar_core.models.encoder import PointEncoderConfig
 from clar_core.models.masked_autoencoder import DecoderConfig
-from clar_core.models.point_mae import ImportedWeightsError, initialise
+from clar_core.training.pretrain_start import ImportedWeightsError, initialise
 
 ENCODER = PointEncoderConfig(dim=24, depth=2, heads=3, centres=8, neighbours=6, patch_widths=(8, 12, 16))
 CONFIG = ClarConfig(
