@@ -80,6 +80,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("data", "views"), "render posed RGB-D views to pre-train on", "clar_core.cli.views"),
         Command(("pretrain",), "pre-train a point encoder on posed RGB-D views", "clar_core.cli.pretrain"),
         Command(("train", "controls"), "train what a run is held against", "clar_core.cli.train_controls"),
+        Command(("probe",), "compare pre-trained encoders by what can be read out of them", "clar_core.cli.probe"),
+        Command(("attention",), "show where a pre-trained encoder looks", "clar_core.cli.attention"),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),

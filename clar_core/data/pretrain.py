@@ -169,6 +169,7 @@ class PretrainDataset(Dataset[PretrainSample]):
         augmentation: how clouds are varied.
         fused: probability that the cloud is that of all cameras.
         occlusion_m: a centre this far behind the image's own depth is occluded.
+        image_geometry: find the patches in the image even without features.
     """
 
     def __init__(
@@ -182,13 +183,14 @@ class PretrainDataset(Dataset[PretrainSample]):
         augmentation: CloudAugmentation = NO_AUGMENTATION,
         fused: float = 0.5,
         occlusion_m: float = 0.02,
+        image_geometry: bool = False,
     ) -> None:
         self.spec = views.spec
         self._features = features
         self._groups, self._hidden = groups, hidden_patches(groups, mask_ratio)
         self._augmentation, self._fused, self._occlusion_m = augmentation, fused, occlusion_m
         self._clouds, self._counts = views.read("cloud"), views.read("cloud_count")
-        self._depth = views.read("image_depth") if features is not None else None
+        self._depth = views.read("image_depth") if features is not None or image_geometry else None
         self._poses, self._cameras = views.read("T_base_image"), views.read("camera")
         self._intrinsics = views.intrinsics()
         self._instant = views.instant

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -80,6 +80,14 @@ class Checkpoint:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
+class Observed(Protocol):
+    """A checkpoint of any kind: it was trained on some observation."""
+
+    @property
+    def spec(self) -> ObservationSpec:
+        """The observation."""
+
+
 def save_checkpoint(directory: Path | str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, replacing one that is there; readers see the old or the new one, whole."""
     directory = Path(directory)
@@ -139,7 +147,7 @@ def load_checkpoint(directory: Path | str) -> Checkpoint:
     return Checkpoint(policy, model_config, spec, normalizer, tuple(instructions), features, encoder, provenance)
 
 
-def check_observation(checkpoint: Checkpoint, spec: ObservationSpec) -> None:
+def check_observation(checkpoint: Observed, spec: ObservationSpec) -> None:
     """Refuse a checkpoint whose observation is not the running one. Raises CheckpointError naming each field."""
     if lines := checkpoint.spec.differences(spec):
         raise CheckpointError(

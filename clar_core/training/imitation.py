@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from clar_core.training.loop import (
     parameter_groups,
 )
 from clar_core.training.memory import keep_freed_memory
+from clar_core.training.pretrain_checkpoints import Pretrained, is_pretrained, load_pretrained
 from clar_core.training.run import ImitationRun
 from clar_core.training.samples import CloudSamples, FeatureSamples, Samples
 
@@ -56,7 +58,10 @@ def train_imitation(config: ImitationConfig) -> Path:
 
     # Weights that are continued keep their units; an encoder alone has none but the spec's.
     continued = start is not None and not config.init_encoder_only
-    normalizer = start.normalizer if start and continued else fit_normalizer(data, training, augmentation, config.seed)
+    if isinstance(start, Checkpoint) and continued:
+        normalizer = start.normalizer
+    else:
+        normalizer = fit_normalizer(data, training, augmentation, config.seed)
     model_config = _model_config(config, start, language)
     policy = build_policy(model_config)
     _initialise(policy, start, config)
@@ -161,15 +166,26 @@ def _prepare_machine(config: ImitationConfig) -> torch.device:
     return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _starting_checkpoint(config: ImitationConfig, data: Demonstrations) -> Checkpoint | None:
+def _starting_checkpoint(config: ImitationConfig, data: Demonstrations) -> Checkpoint | Pretrained | None:
     if config.init_from is None:
         return None
-    checkpoint = load_checkpoint(config.init_from)
+    checkpoint: Checkpoint | Pretrained
+    if is_pretrained(config.init_from):
+        if not config.init_encoder_only:
+            raise TrainingError(
+                f"{config.init_from} is a checkpoint of pre-training: it has an encoder and no policy head; "
+                "start from it with --init-encoder-only"
+            )
+        checkpoint = load_pretrained(config.init_from)
+    else:
+        checkpoint = load_checkpoint(config.init_from)
     check_observation(checkpoint, data.spec)
     return checkpoint
 
 
-def _model_config(config: ImitationConfig, start: Checkpoint | None, language: Language | None) -> PolicyConfig:
+def _model_config(
+    config: ImitationConfig, start: Checkpoint | Pretrained | None, language: Language | None
+) -> PolicyConfig:
     """The architecture asked for; with ``init_from``, the starting checkpoint must have the same."""
     width = 0 if language is None else language.features.shape[1]
     head = PolicyHeadConfig(norm=config.head_norm, language_dim=width, history=config.history, chunk=config.chunk)
@@ -177,7 +193,7 @@ def _model_config(config: ImitationConfig, start: Checkpoint | None, language: L
     if start is not None:
         parts = ("encoder",) if config.init_encoder_only else ("encoder", "head")
         for part in parts:
-            mine, theirs = wanted.to_dict()[part], start.config.to_dict()[part]
+            mine, theirs = wanted.to_dict()[part], _architecture(start)[part]
             for name in sorted(set(mine) | set(theirs)):
                 if mine.get(name) != theirs.get(name):
                     raise CheckpointError(
@@ -187,9 +203,15 @@ def _model_config(config: ImitationConfig, start: Checkpoint | None, language: L
     return wanted
 
 
-def _initialise(policy: Policy, start: Checkpoint | None, config: ImitationConfig) -> None:
+def _architecture(start: Checkpoint | Pretrained) -> dict[str, Any]:
+    if isinstance(start, Pretrained):
+        return PolicyConfig(encoder=start.config.encoder).to_dict()
+    return start.config.to_dict()
+
+
+def _initialise(policy: Policy, start: Checkpoint | Pretrained | None, config: ImitationConfig) -> None:
     if start is not None:
-        weights = start.policy.state_dict()
+        weights = (start.model if isinstance(start, Pretrained) else start.policy).state_dict()
         if config.init_encoder_only:
             weights = {name: value for name, value in weights.items() if name.startswith("encoder.")}
         policy.load_state_dict(weights, strict=not config.init_encoder_only)

@@ -32,15 +32,16 @@ from clar_core.data.pretrain import (
 from clar_core.data.teacher_features import TeacherFeatures, load_teacher_features
 from clar_core.data.views import Views
 from clar_core.models.clar import Clar, ClarConfig
-from clar_core.models.point_mae import initialise
 from clar_core.training.loop import TrainingError, deferred_interruption, learning_rate_factor, parameter_groups
 from clar_core.training.memory import keep_freed_memory
 from clar_core.training.pretrain_config import PretrainConfig
 from clar_core.training.pretrain_objective import pretrain_losses
 from clar_core.training.pretrain_run import PretrainRun, read_state
+from clar_core.training.pretrain_start import initialise
 
 _REFRESH_S, _LOG_REFRESH_S = 0.5, 30.0
 _RADIUS_SAMPLES = 64
+_PRECISION_ROUNDS, _PRECISION_SAMPLES = 3, 16
 
 
 def pretrain(config: PretrainConfig) -> Path:
@@ -176,18 +177,16 @@ def measure_patch_radius(dataset: PretrainDataset, config: PretrainConfig) -> fl
 
 def measure_precision(model: Clar, batch: PretrainBatch) -> str:
     """``fp32`` or ``bf16``, whichever does a training step faster on this machine."""
-    times: dict[str, float] = {}
-    for name in ("fp32", "bf16"):
-        durations = []
-        for _ in range(2):
+    times: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for _ in range(_PRECISION_ROUNDS):
+        for name, durations in times.items():
             begun = time.perf_counter()
             with torch.autocast(batch.points.device.type, torch.bfloat16, enabled=name == "bf16"):
                 outputs = model(batch.inputs)
             pretrain_losses(model, outputs, batch, gather=lambda t: t).total.backward()  # type: ignore[no-untyped-call]
             durations.append(time.perf_counter() - begun)
             model.zero_grad(set_to_none=True)
-        times[name] = min(durations)
-    return min(times, key=lambda name: times[name])
+    return min(times, key=lambda name: min(times[name]))
 
 
 def restored_optimizer_to(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
@@ -240,7 +239,7 @@ def _precision(config: PretrainConfig, model: Clar, dataset: PretrainDataset) ->
         if state.device.type == "cuda":
             chosen = ["bf16" if torch.cuda.is_bf16_supported() else "fp32"]
         elif state.is_main_process:
-            rows = range(min(len(dataset), 8))
+            rows = range(min(len(dataset), _PRECISION_SAMPLES))
             batch = collate_pretrain([dataset[PretrainKey(config.seed, 0, row)] for row in rows])
             buffers = {name: value.clone() for name, value in model.named_buffers()}
             chosen = [measure_precision(model, batch)]

@@ -153,15 +153,16 @@ def _encoder(name: str) -> PointEncoderConfig:
 PRETRAIN_PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "paper": ("the paper's: 12 blocks of 384, 1024 points; for GPUs", PretrainConfig()),
     "small": (
-        "6 blocks of 192; for a CPU in under an hour",
+        "6 blocks of 192 (the encoder preset clar_cpu); for one CPU core in half an hour",
         PretrainConfig(
-            encoder=_encoder("clar_small"), samples=40_000, batch_size=64, validate_every=4_000, save_every=4_000
-        ),
-    ),
-    "cpu": (
-        "small with 16 points a patch and half the patch widths, as the encoder preset clar_cpu",
-        PretrainConfig(
-            encoder=_encoder("clar_cpu"), samples=80_000, batch_size=64, validate_every=8_000, save_every=8_000
+            encoder=_encoder("clar_cpu"),
+            loss=LossConfig(local_queries=2048),
+            samples=36_000,
+            batch_size=32,
+            validate_every=3_600,
+            save_every=3_600,
+            threads=1,
+            workers=1,
         ),
     ),
 }

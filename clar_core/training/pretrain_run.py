@@ -255,7 +255,7 @@ def gradient_norms(model: Clar, batch: PretrainBatch) -> dict[str, float]:
         gradients = torch.autograd.grad(
             model.config.loss.weight(name) * value, weights, retain_graph=True, allow_unused=True
         )
-        norms[name] = float(torch.stack([g.norm() for g in gradients if g is not None]).norm())
+        norms[name] = math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
     model.train(training)
     return norms
 

@@ -7,6 +7,7 @@ without a centre crop, which would cut a quarter of a 640x480 image away.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ class ClipTeacher:
     """
 
     def __init__(self, config: TeacherConfig) -> None:
-        open_clip = _import_open_clip()
+        open_clip = import_open_clip()
         path = config.clip_weights
         if path is None or not path.is_file():
             found = "none was named" if path is None else f"there is no file {path}"
@@ -56,7 +57,7 @@ class ClipTeacher:
         self._model.requires_grad_(False)
         try:
             open_clip.load_checkpoint(self._model, str(path), strict=True, weights_only=True)
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
+        except (RuntimeError, ValueError, KeyError, OSError, AssertionError, pickle.UnpicklingError) as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise TeacherError(
                 f"{path}: not the weights of {config.clip_model}: {' '.join(lines[:2])[:300]}; name the architecture "
@@ -98,7 +99,7 @@ class ClipTeacher:
         return {"kind": "open_clip", "model": self._name, "weights_sha256": _digest(self._path)}
 
 
-def _import_open_clip() -> Any:
+def import_open_clip() -> Any:
     """Import open_clip. With a CPU build of torch, torchvision finds two operators missing; their schemas suffice."""
     try:
         import torchvision  # noqa: F401
