@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.control.action import STEP_PERIOD_S
-from clar_core.data.bag_log import RUNNING, BagLog, StateLog
+from clar_core.data.bag_log import RUNNING, BagLog, LoggedCommand, StateLog
 from clar_core.geometry.poses import Array, delta_between
 
 COMMANDED, MEASURED = "commanded", "measured"
@@ -49,7 +49,6 @@ def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[
     if states.T_commanded is None:
         return []
     commands = {(c.source, c.sequence): c for c in log.commands if start_ns <= c.stamp_ns <= stop_ns}
-    issued = {source: sorted(c.sequence for c in commands.values() if c.source == source) for source, _ in commands}
     labels: list[Label] = []
     executed = 0
     for i in range(1, len(states)):
@@ -60,7 +59,7 @@ def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[
         if command is None:
             continue
         executed += 1
-        if states.owner[i - 1] == owner and before and _issued_between(issued[owner], before, sequence):
+        if _another_between(commands, owner, before, sequence, int(states.stamps_ns[i - 1])):
             skipped["several commands between two robot states"] += 1
             continue
         if command.observation_ns == 0:
@@ -126,8 +125,15 @@ def trim_idle(labels: list[Label]) -> list[Label]:
     return labels[max(moving[0] - _KEPT_IDLE, 0) : moving[-1] + 1 + _KEPT_IDLE]
 
 
-def _issued_between(sequences: list[int], before: int, now: int) -> bool:
-    return any(before < sequence < now for sequence in sequences)
+def _another_between(
+    commands: dict[tuple[str, int], LoggedCommand], owner: str, before: int, now: int, since_ns: int
+) -> bool:
+    """Whether an earlier command than the last came after the state before: it may have been executed as well."""
+    for sequence in range(now - 1, max(before, now - 4), -1):
+        earlier = commands.get((owner, sequence))
+        if earlier is not None and earlier.stamp_ns > since_ns:
+            return True
+    return False
 
 
 def _one_each(labels: list[Label], skipped: Counter[str]) -> list[Label]:

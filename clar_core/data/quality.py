@@ -27,6 +27,8 @@ from clar_core.observation.state import StateGapError
 
 OK, WARN, BAD = "ok", "warn", "bad"
 _LEVELS = (OK, WARN, BAD)
+_JERK_M = 0.02
+"""Second difference of the 100 ms steps, which are metres: 2 m/s^2 within one step."""
 
 __all__ = ["BAD", "OK", "WARN", "EpisodeReport", "Finding", "QualityLimits", "assess"]
 
@@ -44,17 +46,17 @@ class QualityLimits:
         valid_fraction: mean part of pixels with a depth.
         idle_s: standing still at head or tail.
         clamped_fraction: part of the commands that the envelope changed.
-        jerk_outliers: part of steps whose change of velocity is ten times the median.
+        jerk_outliers: part of steps whose acceleration changes by more than 2 m/s^2 within a step.
         gripper_switches: changes of the gripper's target.
         unpaired_fraction: executed commands that give no training step.
     """
 
     state_rate_hz: float = 100.0
     depth_rate_min_hz: float = 10.0
-    jitter_p99_ms: tuple[float, float] = (20.0, 80.0)
+    jitter_p99_ms: tuple[float, float] = (35.0, 100.0)
     gap_ms: tuple[float, float] = (150.0, 500.0)
     frozen_fraction: tuple[float, float] = (0.02, 0.2)
-    valid_fraction: tuple[float, float] = (0.5, 0.2)
+    valid_fraction: tuple[float, float] = (0.35, 0.15)
     idle_s: tuple[float, float] = (2.0, 10.0)
     clamped_fraction: tuple[float, float] = (0.1, 0.4)
     jerk_outliers: tuple[float, float] = (0.05, 0.2)
@@ -281,10 +283,7 @@ class _Assessment:
         self._graded("idle head", head, "s", limits.idle_s)
         self._graded("idle tail", tail, "s", limits.idle_s)
         jerk = np.linalg.norm(np.diff(actions[:, :3], n=2, axis=0), axis=1)
-        median = max(float(np.median(jerk)) if len(jerk) else 0.0, 1e-3)
-        self._graded(
-            "jerk outliers", float(np.mean(jerk > 10 * median)) if len(jerk) else 0.0, "", limits.jerk_outliers
-        )
+        self._graded("jerk outliers", float(np.mean(jerk > _JERK_M)) if len(jerk) else 0.0, "", limits.jerk_outliers)
         switches = int(np.sum(np.diff(actions[:, 6] > 0.5)))
         self._graded("gripper switches", switches, "", limits.gripper_switches, "does it chatter?")
         if self._kind == COMMANDED:
