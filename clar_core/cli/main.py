@@ -73,6 +73,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         _data("inspect", "what a bag holds: topics, rates, episodes", "data_validate", leading=("inspect",)),
         _data("validate", "is each episode fit for training, and why not", "data_validate", leading=("validate",)),
         _data("convert", "bags to a store that trains", "data_convert"),
+        _data("merge", "stores into one", "data_stores", leading=("merge",)),
+        _data("export", "a store as a DP3 or a LeRobot data set", "data_stores", leading=("export",)),
         _data("recover", "finish recordings that a crash or a full disk cut off", "recover"),
         _data("collect", "record expert demonstrations in the simulated cell, without ROS", "collect"),
     ),

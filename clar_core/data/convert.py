@@ -101,12 +101,12 @@ def convert(config: ConvertConfig, progress: Callable[[Converted], Any] = lambda
     writer = StoreWriter(config.directory, config.spec, points_per_cloud=config.points_per_cloud)
     there = {str(e.info.get("bag", "")).split("#")[0] for e in Store(config.directory).episodes}
     results: list[Converted] = []
-    for bag, work in _in_order([bag for bag in bags if _key(bag) not in there], config):
+    for bag, work in _in_order([bag for bag in bags if bag_key(bag) not in there], config):
         result = _append(writer, bag, work, config)
         results.append(result)
         progress(result)
     for bag in bags:
-        if _key(bag) in there:
+        if bag_key(bag) in there:
             results.append(Converted(bag, already=True))
             progress(results[-1])
     return sorted(results, key=lambda result: bags.index(result.bag))
@@ -189,7 +189,7 @@ def read_bag(bag: Path, config: ConvertConfig) -> _Work:
             for read in read_episodes(reader, config.spec, config.mapping, trim=config.trim):
                 skipped.update(read.skipped)
                 info = dict(read.episode.info)
-                name = _key(bag) if len(episodes) == 0 else f"{_key(bag)}#{len(episodes)}"
+                name = bag_key(bag) if len(episodes) == 0 else f"{bag_key(bag)}#{len(episodes)}"
                 named = Episode(
                     read.episode.task, read.episode.instruction, read.episode.steps, read.episode.success,
                     {**info, "bag": name},
@@ -209,5 +209,6 @@ def _is_bag(path: Path) -> bool:
     return files and not any(p.is_dir() for p in path.iterdir())
 
 
-def _key(bag: Path) -> str:
+def bag_key(bag: Path) -> str:
+    """The name by which a store knows a bag."""
     return bag.stem if bag.is_file() else bag.name
