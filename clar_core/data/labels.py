@@ -37,19 +37,27 @@ class Label:
     source: str
 
 
-def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[str]) -> list[Label]:
-    """Labels from executed commands whose observation lies in [start, stop], in order.
+@dataclass(frozen=True, eq=False)
+class Executed:
+    """One command that the arm executed: what the commanded pose changed by, and the command itself."""
+
+    action: Array
+    command: LoggedCommand
+
+
+def executed_commands(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[str]) -> list[Executed]:
+    """The commands of [start, stop] that were executed, in order, with the action (7,) that became of each.
 
     Args:
         log: of a bag with robot states and commands.
-        start_ns, stop_ns: capture stamps.
-        skipped: counts, by reason, commands that label nothing.
+        start_ns, stop_ns: times of publication.
+        skipped: counts, by reason, the others.
     """
     states = log.states
     if states.T_commanded is None:
         return []
     commands = {(c.source, c.sequence): c for c in log.commands if start_ns <= c.stamp_ns <= stop_ns}
-    labels: list[Label] = []
+    found: list[Executed] = []
     executed = 0
     for i in range(1, len(states)):
         owner, sequence, before = states.owner[i], int(states.last_sequence[i]), int(states.last_sequence[i - 1])
@@ -62,19 +70,31 @@ def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[
         if _another_between(commands, owner, before, sequence, int(states.stamps_ns[i - 1])):
             skipped["several commands between two robot states"] += 1
             continue
-        if command.observation_ns == 0:
-            skipped["names no observation"] += 1
-            continue
-        if not start_ns <= command.observation_ns <= stop_ns:
-            skipped["its observation is outside the episode"] += 1
-            continue
         translation, rotation = delta_between(states.T_commanded[i - 1], states.T_commanded[i])
         gripper = float(np.clip(command.values[6], 0.0, 1.0))
-        action = np.concatenate([translation, rotation, [gripper]])
-        labels.append(Label(command.observation_ns, action, owner))
-    refused = len(commands) - executed
-    if refused:
+        found.append(Executed(np.concatenate([translation, rotation, [gripper]]), command))
+    if refused := len(commands) - executed:
         skipped["not executed"] += refused
+    return found
+
+
+def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[str]) -> list[Label]:
+    """Labels from executed commands whose observation lies in [start, stop], in order.
+
+    Args:
+        log: of a bag with robot states and commands.
+        start_ns, stop_ns: capture stamps.
+        skipped: counts, by reason, commands that label nothing.
+    """
+    labels: list[Label] = []
+    for executed in executed_commands(log, start_ns, stop_ns, skipped):
+        observation_ns = executed.command.observation_ns
+        if observation_ns == 0:
+            skipped["names no observation"] += 1
+        elif not start_ns <= observation_ns <= stop_ns:
+            skipped["its observation is outside the episode"] += 1
+        else:
+            labels.append(Label(observation_ns, executed.action, executed.command.source))
     labels.sort(key=lambda label: label.observation_ns)
     return _one_each(labels, skipped)
 
