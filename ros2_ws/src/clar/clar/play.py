@@ -1,7 +1,7 @@
 """``clar data play BAG``: a bag's messages on their topics again, at the pace at which they came.
 
-Stands in for ``ros2 bag play``. Publishers offer what the recorded ones did, so that latched topics stay latched. With
-``--clock`` the bag's time is published on /clock for nodes with ``use_sim_time``, which the arm refuses on real hardware.
+Stands in for ``ros2 bag play``. Publishers offer what the recorded ones did, so that latched topics stay latched.
+``--clock`` publishes the bag's time on /clock, for nodes with ``use_sim_time``; the arm refuses that on real hardware.
 Topics that would move a robot are left out unless they are asked for by name.
 """
 

@@ -14,6 +14,7 @@ from collections import deque
 from itertools import count
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo
@@ -25,7 +26,7 @@ from clar.bringup import NodeReports
 from clar.calls import CallError, wait_until
 from clar.collection import Collection, CollectionError, Collector
 from clar.live_cell import LiveCell
-from clar.node import ERROR, KEY_PHASE, OK, WARN, Health, NodeError, SimpleNode, run_node
+from clar.node import ERROR, OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.teleop_settings import TeleopParameters, make_device, recorder_line
 from clar_core.control.action import STEP_PERIOD_S, Action
 from clar_core.simulation.tasks import get_task
@@ -73,6 +74,7 @@ class TeleopNode(SimpleNode):
         self._stamps: deque[int] = deque(maxlen=_STAMPS)
         self._rotation = np.eye(3)
         self._sim: SimState | None = None
+        self._stack = ""
         self._acting = self._arrived = False
         self._commands = 0
         self._sequence = time.time_ns() // _FIRST_SEQUENCE_NS
@@ -96,6 +98,9 @@ class TeleopNode(SimpleNode):
             self._expert = ScriptedOperator(p.task, config)
             self.create_subscription(
                 SimState, names.TOPIC_SIM_STATE, self._on_sim, qos.SENSOR, callback_group=self._group
+            )
+            self.create_subscription(
+                DiagnosticStatus, names.TOPIC_MANAGER_STATUS, self._on_stack, qos.LATCHED, callback_group=self._group
             )
         else:
             self._device = make_device(self, p, self._group)
@@ -325,14 +330,14 @@ class TeleopNode(SimpleNode):
     def _collect(self) -> None:
         p = self.parameters
         ready = wait_until(
-            lambda: self._reports.value(names.NODE_RECORDER, KEY_PHASE) == "active" and bool(self._stamps),
+            lambda: self._stack == "ready" and bool(self._stamps),
             _READY_WITHIN_S,
             self.stop_requested.is_set,
         )
         if p.episodes == 0 or self.stop_requested.is_set():
             return
         if not ready:
-            self.request_stop(f"no recorder or no camera within {_READY_WITHIN_S:g} s: see their messages")
+            self.request_stop(f"the stack was not ready within {_READY_WITHIN_S:g} s: see the messages of its nodes")
             return
         task = get_task(p.task)
         collector = Collector(
@@ -377,6 +382,9 @@ class TeleopNode(SimpleNode):
 
     def _on_sim(self, state: SimState) -> None:
         self._sim = state
+
+    def _on_stack(self, status: DiagnosticStatus) -> None:
+        self._stack = status.message
 
     def _start_thread(self, target, name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
