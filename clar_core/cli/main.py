@@ -77,6 +77,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("data", "play"), "publish a bag's messages again", "clar.play"),
         Command(("data", "replay"), "do a recorded episode again on the running stack's arm", "clar.replay"),
         _data("import", "RH20T scenes or RLBench demonstrations to a store", "data_import"),
+        _data("metaworld", "record MetaWorld's scripted policies", "data_metaworld"),
         _data("merge", "stores into one", "data_stores", leading=("merge",)),
         _data("export", "a store as a DP3 or a LeRobot data set", "data_stores", leading=("export",)),
         _data("recover", "finish recordings that a crash or a full disk cut off", "recover"),
