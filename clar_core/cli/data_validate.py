@@ -55,7 +55,7 @@ def _validate(arguments: list[str]) -> int:
     from rich.progress import track
 
     from clar_core.data.convert import find_bags
-    from clar_core.data.quality import EpisodeReport, assess
+    from clar_core.data.quality import EpisodeReport, assess, compare
 
     reports: list[EpisodeReport] = []
     errors: list[str] = []
@@ -70,6 +70,7 @@ def _validate(arguments: list[str]) -> int:
             reports += assess(bag, spec, names, calibration=calibration)
         except (ValueError, OSError) as error:
             errors.append(str(error))
+    reports = compare(reports)
     console.print(_table(reports))
     if options.full:
         for report in reports:

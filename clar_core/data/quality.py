@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _LEVELS = (OK, WARN, BAD)
 _JERK_M = 0.02
 """Second difference of the 100 ms steps, which are metres: 2 m/s^2 within one step."""
 
-__all__ = ["BAD", "OK", "WARN", "EpisodeReport", "Finding", "QualityLimits", "assess"]
+__all__ = ["BAD", "OK", "WARN", "EpisodeReport", "Finding", "QualityLimits", "assess", "compare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class EpisodeReport:
-    """All checks of one episode. ``figures`` are the numbers behind them."""
+    """All checks of one episode, the numbers behind them, and what names its view."""
 
     bag: str
     episode: str
@@ -86,6 +87,8 @@ class EpisodeReport:
     duration_s: float
     findings: tuple[Finding, ...]
     figures: dict[str, float] = field(default_factory=dict)
+    camera: str = ""
+    calibration: str = ""
 
     @property
     def verdict(self) -> str:
@@ -167,6 +170,8 @@ class _Assessment:
             round(self._duration_s(), 2),
             tuple(self._findings),
             self._figures,
+            _name_of_camera(self._log),
+            self._log.calibration_hash,
         )
 
     def _add(self, check: str, value: str, level: str = OK, hint: str = "") -> None:
@@ -324,6 +329,35 @@ class _Assessment:
         text = f"{value:.0%}" if not unit and isinstance(value, float) else f"{value:.3g} {unit}".strip()
         self._figures[check.replace(" ", "_")] = float(value)
         self._add(check, text, level, hint if level != OK else "")
+
+
+def compare(reports: Sequence[EpisodeReport]) -> list[EpisodeReport]:
+    """The reports, with a warning for each episode whose camera or calibration is not that of most others.
+
+    That is allowed, for the base frame makes views comparable; it is said, because it may be a mistake.
+    """
+    usual = {
+        name: Counter(getattr(report, name) for report in reports).most_common(1)[0][0] if reports else ""
+        for name in ("camera", "calibration")
+    }
+    compared = []
+    for report in reports:
+        odd = tuple(
+            Finding(
+                f"{name} of its own", getattr(report, name)[:40] or "none", WARN, f"most episodes have {value[:40]}"
+            )
+            for name, value in usual.items()
+            if getattr(report, name) != value
+        )
+        compared.append(replace(report, findings=report.findings + odd))
+    return compared
+
+
+def _name_of_camera(log: BagLog) -> str:
+    if not log.intrinsics:
+        return ""
+    i = log.intrinsics[0]
+    return f"{i.width}x{i.height}, fx {i.fx:.2f}, cx {i.cx:.2f}"
 
 
 def _rate_hz(times_ns: NDArray[np.int64]) -> float:

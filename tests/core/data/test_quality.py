@@ -1,10 +1,12 @@
 """What is wrong with a recording is found and named."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from clar_core.data.bags import BagError
-from clar_core.data.quality import BAD, OK, WARN, assess
+from clar_core.data.quality import BAD, OK, WARN, assess, compare
 from clar_core.observation.spec import ObservationSpec
 from tests.core.data.recorded_episode import CALIBRATION, Recipe, record
 from tests.core.observation.scene import T_BASE_CAMERA
@@ -79,3 +81,12 @@ def test_a_bag_that_is_none_is_refused_by_name(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BagError, match="empty: not a rosbag2 folder"):
         assess(tmp_path / "empty", SPEC)
+
+
+def test_a_bag_of_another_camera_is_pointed_out_among_the_others(tmp_path):
+    usual = report(record(tmp_path))
+    odd = dataclasses.replace(usual, camera="848x480, fx 420.00, cx 424.00")
+    first, second, third = compare([usual, usual, odd])
+    assert first.verdict == second.verdict == OK
+    assert levels(third)["camera of its own"] == WARN
+    assert "320x240" in third.reasons[0]
