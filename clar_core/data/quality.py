@@ -50,6 +50,7 @@ class QualityLimits:
         jerk_outliers: part of steps whose acceleration changes by more than 2 m/s^2 within a step.
         gripper_switches: changes of the gripper's target.
         unpaired_fraction: executed commands that give no training step.
+        state_gaps: part of the steps without a robot state within 20 ms of their image.
     """
 
     state_rate_hz: float = 100.0
@@ -63,6 +64,7 @@ class QualityLimits:
     jerk_outliers: tuple[float, float] = (0.05, 0.2)
     gripper_switches: tuple[int, int] = (8, 20)
     unpaired_fraction: tuple[float, float] = (0.4, 0.8)
+    state_gaps: tuple[float, float] = (0.05, 0.2)
 
 
 @dataclass(frozen=True)
@@ -276,10 +278,7 @@ class _Assessment:
             return
         gaps = sum(self._is_gap(label) for label in labels)
         self._add("steps", f"{len(labels)}", BAD if len(labels) < 10 else OK)
-        if gaps:
-            self._add(
-                "state gaps", f"{gaps} steps", WARN if gaps < 0.1 * len(labels) else BAD, "states around images missing"
-            )
+        self._graded("steps without a state", gaps / len(labels), "", limits.state_gaps, "no state within 20 ms")
         unpaired = sum(self._skipped.values()) / max(len(labels) + sum(self._skipped.values()), 1)
         reasons = "; ".join(f"{n} x {reason}" for reason, n in self._skipped.items())
         self._graded("commands without a step", unpaired, "", limits.unpaired_fraction, reasons)
