@@ -64,6 +64,7 @@ def compose(context: LaunchContext) -> list[Node]:
     load_calibration(cell.calibration_path)
     robot_ip = given["robot_ip"] or cell.robot_ip
     seed = policy["integer"]("seed", given["seed"])
+    driver = [names.NODE_SIM] if simulated else [names.NODE_CAMERA] if given["camera"] == "builtin" else []
     node = policy["node"]
     nodes = [
         node(
@@ -73,13 +74,18 @@ def compose(context: LaunchContext) -> list[Node]:
                 "hardware": given["hardware"],
                 "auto_arm": auto_arm,
                 "managed_nodes": [names.NODE_ARM, names.NODE_RECORDER],
-                "awaited_nodes": [names.NODE_CALIBRATED_TF, *([names.NODE_SIM] if simulated else [])],
+                "awaited_nodes": [names.NODE_CALIBRATED_TF, *driver],
             },
         ),
         node(
             share,
             "arm",
-            {"cell": str(cell.path), "hardware": given["hardware"], "robot_ip": robot_ip},
+            {
+                "cell": str(cell.path),
+                "hardware": given["hardware"],
+                "robot_ip": robot_ip,
+                "required_gates": [names.GATE_CALIBRATION],
+            },
             restart=True,
         ),
         node(

@@ -12,6 +12,7 @@ import tyro
 from clar_core.cli.data_options import OBSERVATION_HELP, mapping, observation
 from clar_core.cli.main import fail
 
+_WIDTH_OF_A_FILE = 150
 _COLORS = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 
@@ -55,11 +56,13 @@ def _validate(arguments: list[str]) -> int:
     from rich.progress import track
 
     from clar_core.data.convert import find_bags
-    from clar_core.data.quality import EpisodeReport, assess
+    from clar_core.data.quality import EpisodeReport, assess, compare
 
     reports: list[EpisodeReport] = []
     errors: list[str] = []
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH_OF_A_FILE)
     try:
         spec, names, bags = observation(options.observation), mapping(options.mapping), find_bags(options.bags)
         calibration = _calibration(options.calibration)
@@ -70,6 +73,7 @@ def _validate(arguments: list[str]) -> int:
             reports += assess(bag, spec, names, calibration=calibration)
         except (ValueError, OSError) as error:
             errors.append(str(error))
+    reports = compare(reports)
     console.print(_table(reports))
     if options.full:
         for report in reports:
@@ -95,15 +99,17 @@ def _calibration(path: Path | None) -> Any:
 def _table(reports: list[Any]) -> Any:
     from rich.table import Table
 
-    table = Table(title=f"{len(reports)} episodes")
-    for column in ("episode", "verdict", "task", "outcome", "s", "steps", "depth Hz", "points", "why"):
-        table.add_column(column, overflow="fold")
+    tasks = ", ".join(dict.fromkeys(r.task for r in reports))
+    count = ", ".join(f"{sum(r.verdict == level for r in reports)} {level}" for level in _COLORS)
+    table = Table(title=f"{len(reports)} episodes of {tasks or 'no task'}: {count}")
+    for column in ("episode", "verdict", "outcome", "s", "steps", "depth Hz", "points"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("why", overflow="fold")
     for r in reports:
         f = r.figures
         table.add_row(
             r.episode,
             f"[{_COLORS[r.verdict]}]{r.verdict}[/]",
-            r.task,
             r.outcome,
             f"{r.duration_s:.1f}",
             str(r.steps),

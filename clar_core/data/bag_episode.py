@@ -39,10 +39,11 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class ReadEpisode:
-    """An episode out of a bag, and what was left out of it, by reason."""
+    """An episode out of a bag, what was left out of it by reason, and the capture stamp of every step."""
 
     episode: Episode
     skipped: Counter[str]
+    stamps_ns: tuple[int, ...]
 
 
 def read_episodes(
@@ -166,8 +167,9 @@ def _read(
     if not steps:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in skipped.items()) or "no command was executed"
         raise BagError(f"{bag.path}: episode {window.name} has no usable step: {reasons}")
+    stamps = tuple(label.observation_ns for label in taken)
     info = {**window.info, "bag": window.name, "labels": kind, "sources": runs(label.source for label in taken)}
-    return ReadEpisode(Episode(window.task, window.instruction, steps, window.success, info), skipped)
+    return ReadEpisode(Episode(window.task, window.instruction, steps, window.success, info), skipped, stamps)
 
 
 def state_at(states: StateLog, stamp_ns: int, spec: ObservationSpec) -> StampedState:

@@ -20,6 +20,8 @@ from clar_core.data.store import Store, StoreWriter, thin_episode
 from clar_core.observation.spec import ObservationSpec
 from clar_core.workers import map_unordered
 
+_CONNECT_S = 10.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
@@ -99,12 +101,12 @@ def convert(config: ConvertConfig, progress: Callable[[Converted], Any] = lambda
     writer = StoreWriter(config.directory, config.spec, points_per_cloud=config.points_per_cloud)
     there = {str(e.info.get("bag", "")).split("#")[0] for e in Store(config.directory).episodes}
     results: list[Converted] = []
-    for bag, work in _in_order([bag for bag in bags if _key(bag) not in there], config):
+    for bag, work in _in_order([bag for bag in bags if bag_key(bag) not in there], config):
         result = _append(writer, bag, work, config)
         results.append(result)
         progress(result)
     for bag in bags:
-        if _key(bag) in there:
+        if bag_key(bag) in there:
             results.append(Converted(bag, already=True))
             progress(results[-1])
     return sorted(results, key=lambda result: bags.index(result.bag))
@@ -151,13 +153,13 @@ def _on_cluster(jobs: list[tuple[Path, ConvertConfig]], address: str) -> Iterato
     except ImportError as error:
         raise BagError("--scheduler needs Dask: pip install 'dask[distributed]'") from error
     try:
-        client = Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=_CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except OSError as error:
         raise BagError(f"--scheduler {address}: no Dask scheduler answers there: {error}") from error
     with client:
         workers = max(len(client.scheduler_info()["workers"]), 1)
         waiting = iter(jobs)
-        running = as_completed()  # type: ignore[no-untyped-call]
+        running = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]
         bags: dict[Any, Path] = {}
 
         def submit() -> None:
@@ -187,7 +189,7 @@ def read_bag(bag: Path, config: ConvertConfig) -> _Work:
             for read in read_episodes(reader, config.spec, config.mapping, trim=config.trim):
                 skipped.update(read.skipped)
                 info = dict(read.episode.info)
-                name = _key(bag) if len(episodes) == 0 else f"{_key(bag)}#{len(episodes)}"
+                name = bag_key(bag) if len(episodes) == 0 else f"{bag_key(bag)}#{len(episodes)}"
                 named = Episode(
                     read.episode.task, read.episode.instruction, read.episode.steps, read.episode.success,
                     {**info, "bag": name},
@@ -200,8 +202,13 @@ def read_bag(bag: Path, config: ConvertConfig) -> _Work:
 
 
 def _is_bag(path: Path) -> bool:
-    return path.is_dir() and ((path / "metadata.yaml").exists() or any(path.glob("*.mcap")) or any(path.glob("*.db3")))
+    """A rosbag2 folder, whole or cut off; a folder that holds folders holds bags."""
+    if not path.is_dir() or (path / "metadata.yaml").exists():
+        return path.is_dir()
+    files = any(path.glob("*.mcap")) or any(path.glob("*.db3"))
+    return files and not any(p.is_dir() for p in path.iterdir())
 
 
-def _key(bag: Path) -> str:
+def bag_key(bag: Path) -> str:
+    """The name by which a store knows a bag."""
     return bag.stem if bag.is_file() else bag.name

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.control.action import STEP_PERIOD_S
-from clar_core.data.bag_log import RUNNING, BagLog, StateLog
+from clar_core.data.bag_log import RUNNING, BagLog, LoggedCommand, StateLog
 from clar_core.geometry.poses import Array, delta_between
 
 COMMANDED, MEASURED = "commanded", "measured"
@@ -37,20 +37,27 @@ class Label:
     source: str
 
 
-def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[str]) -> list[Label]:
-    """Labels from executed commands whose observation lies in [start, stop], in order.
+@dataclass(frozen=True, eq=False)
+class Executed:
+    """One command that the arm executed: what the commanded pose changed by, and the command itself."""
+
+    action: Array
+    command: LoggedCommand
+
+
+def executed_commands(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[str]) -> list[Executed]:
+    """The commands of [start, stop] that were executed, in order, with the action (7,) that became of each.
 
     Args:
         log: of a bag with robot states and commands.
-        start_ns, stop_ns: capture stamps.
-        skipped: counts, by reason, commands that label nothing.
+        start_ns, stop_ns: times of publication.
+        skipped: counts, by reason, the others.
     """
     states = log.states
     if states.T_commanded is None:
         return []
     commands = {(c.source, c.sequence): c for c in log.commands if start_ns <= c.stamp_ns <= stop_ns}
-    issued = {source: sorted(c.sequence for c in commands.values() if c.source == source) for source, _ in commands}
-    labels: list[Label] = []
+    found: list[Executed] = []
     executed = 0
     for i in range(1, len(states)):
         owner, sequence, before = states.owner[i], int(states.last_sequence[i]), int(states.last_sequence[i - 1])
@@ -60,22 +67,34 @@ def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[
         if command is None:
             continue
         executed += 1
-        if states.owner[i - 1] == owner and before and _issued_between(issued[owner], before, sequence):
+        if _another_between(commands, owner, before, sequence, int(states.stamps_ns[i - 1])):
             skipped["several commands between two robot states"] += 1
-            continue
-        if command.observation_ns == 0:
-            skipped["names no observation"] += 1
-            continue
-        if not start_ns <= command.observation_ns <= stop_ns:
-            skipped["its observation is outside the episode"] += 1
             continue
         translation, rotation = delta_between(states.T_commanded[i - 1], states.T_commanded[i])
         gripper = float(np.clip(command.values[6], 0.0, 1.0))
-        action = np.concatenate([translation, rotation, [gripper]])
-        labels.append(Label(command.observation_ns, action, owner))
-    refused = len(commands) - executed
-    if refused:
+        found.append(Executed(np.concatenate([translation, rotation, [gripper]]), command))
+    if refused := len(commands) - executed:
         skipped["not executed"] += refused
+    return found
+
+
+def commanded_labels(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter[str]) -> list[Label]:
+    """Labels from executed commands whose observation lies in [start, stop], in order.
+
+    Args:
+        log: of a bag with robot states and commands.
+        start_ns, stop_ns: capture stamps.
+        skipped: counts, by reason, commands that label nothing.
+    """
+    labels: list[Label] = []
+    for executed in executed_commands(log, start_ns, stop_ns, skipped):
+        observation_ns = executed.command.observation_ns
+        if observation_ns == 0:
+            skipped["names no observation"] += 1
+        elif not start_ns <= observation_ns <= stop_ns:
+            skipped["its observation is outside the episode"] += 1
+        else:
+            labels.append(Label(observation_ns, executed.action, executed.command.source))
     labels.sort(key=lambda label: label.observation_ns)
     return _one_each(labels, skipped)
 
@@ -126,8 +145,15 @@ def trim_idle(labels: list[Label]) -> list[Label]:
     return labels[max(moving[0] - _KEPT_IDLE, 0) : moving[-1] + 1 + _KEPT_IDLE]
 
 
-def _issued_between(sequences: list[int], before: int, now: int) -> bool:
-    return any(before < sequence < now for sequence in sequences)
+def _another_between(
+    commands: dict[tuple[str, int], LoggedCommand], owner: str, before: int, now: int, since_ns: int
+) -> bool:
+    """Whether an earlier command than the last came after the state before: it may have been executed as well."""
+    for sequence in range(now - 1, max(before, now - 4), -1):
+        earlier = commands.get((owner, sequence))
+        if earlier is not None and earlier.stamp_ns > since_ns:
+            return True
+    return False
 
 
 def _one_each(labels: list[Label], skipped: Counter[str]) -> list[Label]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from clar_core.observation.state import StateGapError
 
 OK, WARN, BAD = "ok", "warn", "bad"
 _LEVELS = (OK, WARN, BAD)
+_JERK_M = 0.02
+"""Second difference of the 100 ms steps, which are metres: 2 m/s^2 within one step."""
 
-__all__ = ["BAD", "OK", "WARN", "EpisodeReport", "Finding", "QualityLimits", "assess"]
+__all__ = ["BAD", "OK", "WARN", "EpisodeReport", "Finding", "QualityLimits", "assess", "compare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +47,24 @@ class QualityLimits:
         valid_fraction: mean part of pixels with a depth.
         idle_s: standing still at head or tail.
         clamped_fraction: part of the commands that the envelope changed.
-        jerk_outliers: part of steps whose change of velocity is ten times the median.
+        jerk_outliers: part of steps whose acceleration changes by more than 2 m/s^2 within a step.
         gripper_switches: changes of the gripper's target.
         unpaired_fraction: executed commands that give no training step.
+        state_gaps: part of the steps without a robot state within 20 ms of their image.
     """
 
     state_rate_hz: float = 100.0
     depth_rate_min_hz: float = 10.0
-    jitter_p99_ms: tuple[float, float] = (20.0, 80.0)
+    jitter_p99_ms: tuple[float, float] = (35.0, 100.0)
     gap_ms: tuple[float, float] = (150.0, 500.0)
     frozen_fraction: tuple[float, float] = (0.02, 0.2)
-    valid_fraction: tuple[float, float] = (0.5, 0.2)
+    valid_fraction: tuple[float, float] = (0.35, 0.15)
     idle_s: tuple[float, float] = (2.0, 10.0)
     clamped_fraction: tuple[float, float] = (0.1, 0.4)
     jerk_outliers: tuple[float, float] = (0.05, 0.2)
     gripper_switches: tuple[int, int] = (8, 20)
     unpaired_fraction: tuple[float, float] = (0.4, 0.8)
+    state_gaps: tuple[float, float] = (0.05, 0.2)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class EpisodeReport:
-    """All checks of one episode. ``figures`` are the numbers behind them."""
+    """All checks of one episode, the numbers behind them, and what names its view."""
 
     bag: str
     episode: str
@@ -84,6 +89,8 @@ class EpisodeReport:
     duration_s: float
     findings: tuple[Finding, ...]
     figures: dict[str, float] = field(default_factory=dict)
+    camera: str = ""
+    calibration: str = ""
 
     @property
     def verdict(self) -> str:
@@ -165,6 +172,8 @@ class _Assessment:
             round(self._duration_s(), 2),
             tuple(self._findings),
             self._figures,
+            _name_of_camera(self._log),
+            self._log.calibration_hash,
         )
 
     def _add(self, check: str, value: str, level: str = OK, hint: str = "") -> None:
@@ -269,10 +278,7 @@ class _Assessment:
             return
         gaps = sum(self._is_gap(label) for label in labels)
         self._add("steps", f"{len(labels)}", BAD if len(labels) < 10 else OK)
-        if gaps:
-            self._add(
-                "state gaps", f"{gaps} steps", WARN if gaps < 0.1 * len(labels) else BAD, "states around images missing"
-            )
+        self._graded("steps without a state", gaps / len(labels), "", limits.state_gaps, "no state within 20 ms")
         unpaired = sum(self._skipped.values()) / max(len(labels) + sum(self._skipped.values()), 1)
         reasons = "; ".join(f"{n} x {reason}" for reason, n in self._skipped.items())
         self._graded("commands without a step", unpaired, "", limits.unpaired_fraction, reasons)
@@ -281,10 +287,7 @@ class _Assessment:
         self._graded("idle head", head, "s", limits.idle_s)
         self._graded("idle tail", tail, "s", limits.idle_s)
         jerk = np.linalg.norm(np.diff(actions[:, :3], n=2, axis=0), axis=1)
-        median = max(float(np.median(jerk)) if len(jerk) else 0.0, 1e-3)
-        self._graded(
-            "jerk outliers", float(np.mean(jerk > 10 * median)) if len(jerk) else 0.0, "", limits.jerk_outliers
-        )
+        self._graded("jerk outliers", float(np.mean(jerk > _JERK_M)) if len(jerk) else 0.0, "", limits.jerk_outliers)
         switches = int(np.sum(np.diff(actions[:, 6] > 0.5)))
         self._graded("gripper switches", switches, "", limits.gripper_switches, "does it chatter?")
         if self._kind == COMMANDED:
@@ -325,6 +328,35 @@ class _Assessment:
         text = f"{value:.0%}" if not unit and isinstance(value, float) else f"{value:.3g} {unit}".strip()
         self._figures[check.replace(" ", "_")] = float(value)
         self._add(check, text, level, hint if level != OK else "")
+
+
+def compare(reports: Sequence[EpisodeReport]) -> list[EpisodeReport]:
+    """The reports, with a warning for each episode whose camera or calibration is not that of most others.
+
+    That is allowed, for the base frame makes views comparable; it is said, because it may be a mistake.
+    """
+    usual = {
+        name: Counter(getattr(report, name) for report in reports).most_common(1)[0][0] if reports else ""
+        for name in ("camera", "calibration")
+    }
+    compared = []
+    for report in reports:
+        odd = tuple(
+            Finding(
+                f"{name} of its own", getattr(report, name)[:40] or "none", WARN, f"most episodes have {value[:40]}"
+            )
+            for name, value in usual.items()
+            if getattr(report, name) != value
+        )
+        compared.append(replace(report, findings=report.findings + odd))
+    return compared
+
+
+def _name_of_camera(log: BagLog) -> str:
+    if not log.intrinsics:
+        return ""
+    i = log.intrinsics[0]
+    return f"{i.width}x{i.height}, fx {i.fx:.2f}, cx {i.cx:.2f}"
 
 
 def _rate_hz(times_ns: NDArray[np.int64]) -> float:

@@ -220,6 +220,10 @@ class Store:
             )
         return np.asarray(array[: self.steps])
 
+    def rows(self, name: str, episode: EpisodeInfo) -> NDArray[Any]:
+        """One of the arrays over the steps of one episode."""
+        return np.asarray(self._array(name)[episode.start : episode.end])
+
     def fingerprint(self) -> str:
         """SHA-256 over what identifies the data: spec, episode table, states and actions."""
         digest = hashlib.sha256(json.dumps(self.spec.to_dict(), sort_keys=True).encode())

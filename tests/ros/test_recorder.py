@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from geometry_msgs.msg import TransformStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from clar import bridge, names, qos
@@ -165,6 +168,37 @@ def test_a_discarded_episode_leaves_nothing(probe: Probe, robot: Robot, tmp_path
         response = end(probe, DISCARD)
         assert (response.success, response.path) == (True, "")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_undo_takes_the_last_kept_episode_out_and_does_not_delete_it(probe: Probe, tmp_path: Path) -> None:
+    newest = health(probe)
+    with recorder(tmp_path, audit=False):
+        wait_for(lambda: newest() is not None and "not recording" in newest().message, "an active recorder")
+        undo = partial(probe.call, Trigger, names.SERVICE_UNDO_EPISODE, Trigger.Request())
+        assert "nothing to undo" in undo().message
+        started = start(probe)
+        assert "is running" in undo().message
+        assert end(probe, SUCCESS).success
+        assert undo().success
+        assert not (tmp_path / started.episode_id).exists()
+        with BagReader(tmp_path / "undone" / started.episode_id) as bag:
+            assert bag.notes["outcome"] == "success"
+        assert not undo().success
+
+
+def test_every_episode_is_audited_when_it_ends(probe: Probe, robot: Robot, tmp_path: Path) -> None:
+    newest = health(probe)
+    robot.start()
+    with recorder(tmp_path) as process:
+        wait_for(lambda: newest() is not None and "not recording" in newest().message, "an active recorder")
+        started = start(probe)
+        wait_for(lambda: recorded(newest, names.TOPIC_DEPTH_IMAGE), "images in the bag")
+        response = end(probe, SUCCESS)
+        process.wait_for_output(f"audit bad: {started.episode_id}")
+        document = json.loads((Path(response.path) / "audit.json").read_text())
+    checks = {finding["check"]: finding["level"] for finding in document["episodes"][0]["findings"]}
+    assert checks["topic missing"] == "bad"  # the test publishes no camera_info
+    assert checks["outcome"] == "ok"
 
 
 def test_episodes_do_not_overlap_and_say_so(probe: Probe, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from clar.nodes.policy import PolicyParameters
 from clar.nodes.recorder import RecorderParameters
 from clar.nodes.sim import SimParameters
 from clar.parameters import markdown_table
+from clar.teleop_settings import TeleopParameters
 
 _INTRODUCTION = """\
 # Nodes
@@ -57,6 +58,7 @@ it waits for, whether it is well, and figures. `clar status` prints that for all
 | `/clar/calibration` | std_msgs/String, hash of the calibration in force | latched | calibrated_tf | policy, recorder |
 | `/clar/gates` | diagnostic_msgs/DiagnosticStatus, one a check: ERROR forbids motion | latched | calibrated_tf, other checks | arm |
 | `/clar/timings` | clar_interfaces/StageTimings | per frame | cloud, policy, arm | recorder |
+| `/clar/teleop/status` | clar_interfaces/TeleopStatus, on change and at 4 Hz | latched | teleop | recorder |
 | `/clar/episode` | clar_interfaces/Episode | latched | recorder | |
 | `/clar/sim/state` | clar_interfaces/SimState | 10 Hz | sim | manager, recorder |
 | `/clar/manager/status` | diagnostic_msgs/DiagnosticStatus | latched | manager | |
@@ -74,6 +76,7 @@ depth 1, because an old command is worth nothing; what a late joiner must see is
 | `/clar/robot/home`, `return_to_start` | std_srvs/Trigger | arm | slow ways home and back to the last START; only while ARMED |
 | `/clar/robot/open_gripper`, `home_gripper` | std_srvs/Trigger | arm | open or home the gripper; not while RUNNING |
 | `/clar/recorder/start_episode`, `end_episode` | clar_interfaces/StartEpisode, EndEpisode | recorder | mark an episode |
+| `/clar/recorder/undo_episode` | std_srvs/Trigger | recorder | move the last kept episode aside, into `undone/` |
 | `/clar/sim/reset` | clar_interfaces/ResetCell | sim | put the objects out by seed |
 | `/clar/manager/status` | std_srvs/Trigger | manager | is the stack ready, and what is wrong |
 | `/clar/manager/mark_success`, `mark_failure` | std_srvs/Trigger | manager | the operator's verdict on the running trial |
@@ -118,7 +121,15 @@ _NODES = (
     (
         "recorder (managed)",
         RecorderParameters,
-        "Writes rosbag2 MCAP bags of the raw topics, one for each episode or one for the whole run.",
+        "Writes rosbag2 MCAP bags of the raw topics, one for each episode or one for the whole run, and audits every"
+        " episode when it ends.",
+    ),
+    (
+        "teleop",
+        TeleopParameters,
+        "An operator's device, or the task's expert, commands the arm and runs the recording session. See"
+        " [Demonstrations](demonstrations.md). `ros2 launch clar record.launch.py` starts it; `clar teleop` runs it in a"
+        " terminal.",
     ),
     ("sim", SimParameters, "The simulated cell: robot, camera and objects. See [Simulated cell](simulated_cell.md)."),
 )

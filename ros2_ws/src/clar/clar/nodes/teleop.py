@@ -10,38 +10,35 @@ import queue
 import sys
 import threading
 import time
-from collections import deque
-from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from clar import bridge, names, qos
 from clar.bringup import NodeReports
-from clar.calls import CallError, wait_until
-from clar.collection import Collection, CollectionError, Collector
+from clar.calls import CallError
+from clar.capture_stamps import CaptureStamps
 from clar.live_cell import LiveCell
-from clar.node import ERROR, KEY_PHASE, OK, WARN, Health, NodeError, SimpleNode, run_node
+from clar.node import ERROR, OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.teleop_settings import TeleopParameters, make_device, recorder_line
 from clar_core.control.action import STEP_PERIOD_S, Action
 from clar_core.simulation.tasks import get_task
 from clar_core.teleop.reading import Device, DeviceLostError, Reading
 from clar_core.teleop.session import Effect, Phase, Session, SessionConfig
 from clar_core.teleop.shaping import Presses, Shaper, ShapingConfig
-from clar_interfaces.msg import DeltaCommand, RobotState, SimState, TeleopStatus
+from clar_interfaces.msg import DeltaCommand, RobotState, TeleopStatus
+
+if TYPE_CHECKING:
+    from clar.expert_source import ExpertSource
 
 _POLL_S = 0.02
 _STATUS_S = 0.25
-_FRESH_S = 0.14
-"""An observation older than this caused nothing; the arm drops what claims otherwise at 150 ms."""
-_STAMPS = 12
 _FIRST_SEQUENCE_NS = 100_000_000
 _THREADS = 4
-_READY_WITHIN_S = 150.0
 _LOG_PERIOD_S = 2.0
 
 
@@ -70,10 +67,7 @@ class TeleopNode(SimpleNode):
         self._effects: queue.SimpleQueue[Effect | None] = queue.SimpleQueue()
         self._reading = Reading()
         self._lost = ""
-        self._stamps: deque[int] = deque(maxlen=_STAMPS)
         self._rotation = np.eye(3)
-        self._sim: SimState | None = None
-        self._acting = self._arrived = False
         self._commands = 0
         self._sequence = time.time_ns() // _FIRST_SEQUENCE_NS
         self._was_owner = self._running = False
@@ -89,22 +83,17 @@ class TeleopNode(SimpleNode):
             marks=False,
         )
         self._device: Device | None = None
+        self._expert: ExpertSource | None = None
+        self._stamps = CaptureStamps(self, self._group)
         if scripted:
-            from clar_core.teleop.scripted import ScriptConfig, ScriptedOperator
+            from clar.expert_source import ExpertSource  # which loads the simulator
 
-            config = ScriptConfig(disturb_rate=p.disturb_rate)
-            self._expert = ScriptedOperator(p.task, config)
-            self.create_subscription(
-                SimState, names.TOPIC_SIM_STATE, self._on_sim, qos.SENSOR, callback_group=self._group
-            )
-        else:
-            self._device = make_device(self, p, self._group)
-            self.on_release(self._device.close)
-            self.create_subscription(
-                RobotState, names.TOPIC_ROBOT_STATE, self._on_state, qos.SENSOR, callback_group=self._group
-            )
+            self._expert = ExpertSource(self, p, self._cell, self._stamps, self._group)
+            return
+        self._device = make_device(self, p, self._group)
+        self.on_release(self._device.close)
         self.create_subscription(
-            CameraInfo, names.TOPIC_DEPTH_INFO, self._on_depth_info, qos.SENSOR, callback_group=self._group
+            RobotState, names.TOPIC_ROBOT_STATE, self._on_state, qos.SENSOR, callback_group=self._group
         )
 
     def activate(self) -> None:
@@ -115,13 +104,13 @@ class TeleopNode(SimpleNode):
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         ticking = MutuallyExclusiveCallbackGroup()
         self.create_timer(STEP_PERIOD_S, self._tick, callback_group=ticking, clock=clock)
-        if self._device is not None:
-            self.create_timer(_POLL_S, self._poll, callback_group=ticking, clock=clock)
-            self.create_timer(_STATUS_S, self._tell, callback_group=self._group)
-            self._start_thread(self._do_effects, "session")
-            self.on_release(lambda: self._effects.put(None))
-        else:
-            self._start_thread(self._collect, "collection")
+        if self._expert is not None:
+            self._expert.start_collecting()
+            return
+        self.create_timer(_POLL_S, self._poll, callback_group=ticking, clock=clock)
+        self.create_timer(_STATUS_S, self._tell, callback_group=self._group)
+        threading.Thread(target=self._do_effects, name="session", daemon=True).start()
+        self.on_release(lambda: self._effects.put(None))
 
     def deactivate(self) -> None:
         """Stop the arm if it is ours."""
@@ -156,29 +145,10 @@ class TeleopNode(SimpleNode):
         if not self._was_owner:
             self._was_owner = True
             self._shaper.gripper = self._cell.robot.gripper_target if self._cell.robot else 1.0
-        if self._device is None:
-            self._tick_expert()
-        else:
-            self._publish(self._shaper.action(self._reading, self._rotation), self._newest_stamp())
-
-    def _tick_expert(self) -> None:
-        if self._sim is None:
-            return
-        try:
-            view = self._expert.view(self._sim.qpos)
-        except ValueError as error:
-            self.get_logger().error(str(error), throttle_duration_sec=_LOG_PERIOD_S)
-            return
-        if self._acting:
-            decision = self._expert.act(view)
-        else:
-            decision = self._expert.wander(view)
-            if decision is None:
-                self._arrived = True
-                self._publish(Action.hold(1.0), 0)
-                return
-        stamp_ns = self._nearest_stamp(bridge.stamp_to_ns(self._sim.header.stamp)) if decision.observed else 0
-        self._publish(decision.action, stamp_ns)
+        if self._expert is None:
+            self._publish(self._shaper.action(self._reading, self._rotation), self._stamps.newest())
+        elif (step := self._expert.step()) is not None:
+            self._publish(*step)
 
     def _publish(self, action: Action, observation_ns: int) -> None:
         self._sequence += 1
@@ -192,17 +162,6 @@ class TeleopNode(SimpleNode):
         command.header.stamp = self.get_clock().now().to_msg()
         self._command_publisher.publish(command)
         self._commands += 1
-
-    def _newest_stamp(self) -> int:
-        """Capture stamp of the newest depth image; 0 when it is too old to have caused anything."""
-        return self._fresh(self._stamps[-1]) if self._stamps else 0
-
-    def _nearest_stamp(self, stamp_ns: int) -> int:
-        stamps = list(self._stamps)
-        return self._fresh(min(stamps, key=lambda s: abs(s - stamp_ns))) if stamps else 0
-
-    def _fresh(self, stamp_ns: int) -> int:
-        return stamp_ns if self.get_clock().now().nanoseconds - stamp_ns < _FRESH_S * 1e9 else 0
 
     def _owns(self) -> bool:
         robot = self._cell.robot
@@ -320,67 +279,13 @@ class TeleopNode(SimpleNode):
         else:
             cell.start(self.source if effect is Effect.TAKE_OVER else names.SOURCE_POLICY)
 
-    # Unattended collection
-
-    def _collect(self) -> None:
-        p = self.parameters
-        ready = wait_until(
-            lambda: self._reports.value(names.NODE_RECORDER, KEY_PHASE) == "active" and bool(self._stamps),
-            _READY_WITHIN_S,
-            self.stop_requested.is_set,
-        )
-        if p.episodes == 0 or self.stop_requested.is_set():
-            return
-        if not ready:
-            self.request_stop(f"no recorder or no camera within {_READY_WITHIN_S:g} s: see their messages")
-            return
-        task = get_task(p.task)
-        collector = Collector(
-            self._cell,
-            Collection(
-                task=p.task,
-                instructions=(p.instruction,) if p.instruction else task.instructions,
-                operator_name=p.operator_name,
-                time_limit_s=p.time_limit_s or 1.5 * task.time_limit_s,
-                linger_s=0.4,
-            ),
-            begin=self._begin_wandering,
-            arrived=lambda: self._arrived,
-            act=self._begin_acting,
-            cancelled=self.stop_requested.is_set,
-        )
-        try:
-            successes, tried = collector.run(count(p.first_seed), p.episodes, self.get_logger().info)
-        except CollectionError as error:
-            self.request_stop(str(error))
-            return
-        self.get_logger().info(f"collection done: {successes} successes in {tried} episodes")
-        self.request_stop()
-
-    def _begin_wandering(self, seed: int) -> None:
-        self._acting = self._arrived = False
-        self._expert.begin(seed)
-
-    def _begin_acting(self) -> None:
-        self._acting = True
-
     # What comes in
-
-    def _on_depth_info(self, info: CameraInfo) -> None:
-        self._stamps.append(bridge.stamp_to_ns(info.header.stamp))
 
     def _on_state(self, state: RobotState) -> None:
         try:
             self._rotation = bridge.pose_to_matrix(state.measured_pose)[:3, :3]
         except ValueError as error:
             self.get_logger().warning(f"robot state dropped: {error}", throttle_duration_sec=_LOG_PERIOD_S)
-
-    def _on_sim(self, state: SimState) -> None:
-        self._sim = state
-
-    def _start_thread(self, target, name: str) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
 
 
 _OUTCOMES = {Effect.END_SUCCESS: True, Effect.END_FAILURE: False, Effect.END_DISCARD: None}

@@ -1,0 +1,174 @@
+"""``clar data replay BAG``: do an episode again on the arm of the running stack, through its supervisor.
+
+The arm must be ARMED. It goes slowly to where the episode began, then makes the recorded steps at their recorded pace;
+the envelope, STOP and every halt work as for any other source.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import rclpy
+import tyro
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+
+from clar import bridge, names, qos
+from clar.calls import CallError, wait_until
+from clar.live_cell import LiveCell
+from clar_core.cli.main import fail
+from clar_core.control.action import STEP_PERIOD_S, Action
+from clar_core.data.replay import RecordedMotion, approach, read_motion
+from clar_interfaces.msg import DeltaCommand, RobotState
+
+_APPROACH_S = 30.0
+_FIRST_SEQUENCE_NS = 100_000_000
+_REST_S = 1.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Do a recorded episode again on the arm of the running stack."""
+
+    bag: Annotated[Path, tyro.conf.Positional]
+    """A bag of the recorder."""
+    episode: int = 0
+    """Which of its episodes."""
+    hardware: Literal["real", "sim"] = "real"
+    """In the simulated cell the objects are put out by the recorded seed first."""
+    home: bool = True
+    """Open the gripper and go home first."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Replay, and tell how far the arm was from the recording; 1 with the reason when it cannot."""
+    options = tyro.cli(Replay, prog="clar data replay", args=arguments)
+    try:
+        motion = read_motion(options.bag, options.episode)
+    except (ValueError, OSError) as error:
+        return fail(str(error))
+    context = rclpy.Context()
+    context.init()
+    node = Node("clar_replay", context=context, start_parameter_services=False, enable_rosout=False)
+    executor = MultiThreadedExecutor(num_threads=2, context=context)
+    executor.add_node(node)
+    threading.Thread(target=_spin, args=(executor,), daemon=True).start()
+    try:
+        return _Replayer(node, motion, options).run()
+    except CallError as error:
+        return fail(str(error))
+    finally:
+        context.try_shutdown()
+
+
+def _spin(executor: MultiThreadedExecutor) -> None:
+    with suppress(ExternalShutdownException):
+        executor.spin()
+
+
+class _Replayer:
+    def __init__(self, node: Node, motion: RecordedMotion, options: Replay) -> None:
+        self._node, self._motion, self._options = node, motion, options
+        group = ReentrantCallbackGroup()
+        self._cell = LiveCell(
+            node,
+            simulated=options.hardware == "sim",
+            auto_arm=False,
+            reset_pause_s=0.0,
+            group=group,
+            source=names.SOURCE_REPLAY,
+            marks=False,
+        )
+        self._publisher = node.create_publisher(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)
+        self._state: RobotState | None = None
+        node.create_subscription(RobotState, names.TOPIC_ROBOT_STATE, self._on_state, qos.SENSOR, callback_group=group)
+        self._sequence = time.time_ns() // _FIRST_SEQUENCE_NS
+
+    def run(self) -> int:
+        motion, cell = self._motion, self._cell
+        cell.make_armed()
+        if self._options.home:
+            cell.open_gripper()
+            cell.home()
+        if self._options.hardware == "sim" and motion.seed >= 0:
+            cell.reset(motion.task, motion.seed)
+        if not wait_until(lambda: self._state is not None, 5.0):
+            raise CallError(f"no state on {names.TOPIC_ROBOT_STATE}: is the arm node active?")
+        print(f"episode {motion.episode}: {len(motion.actions)} steps, {motion.times_s[-1]:.1f} s; STOP: clar stop")
+        cell.start()
+        try:
+            self._approach()
+            deviations = self._replay()
+            verdict = cell.verdict()
+        finally:
+            cell.stop()
+        text = f"replayed: {np.mean(deviations) * 1e3:.1f} mm from the recording on average, "
+        text += f"{np.max(deviations) * 1e3:.1f} mm at most"
+        if self._options.hardware == "sim":
+            text += "; the task succeeded" if verdict else "; the task did not succeed"
+        print(text)
+        return 0
+
+    def _approach(self) -> None:
+        end_s = time.monotonic() + _APPROACH_S
+        due_s = time.monotonic()
+        while (step := approach(self._T_measured(), self._motion)) is not None:
+            if time.monotonic() > end_s:
+                raise CallError(f"the start of the episode was not reached within {_APPROACH_S:g} s")
+            self._publish(step)
+            due_s += STEP_PERIOD_S
+            self._wait(due_s)
+
+    def _replay(self) -> list[float]:
+        motion = self._motion
+        deviations = []
+        begin_s = time.monotonic()
+        for i, action in enumerate(motion.actions):
+            self._wait(begin_s + float(motion.times_s[i]))
+            deviations.append(float(np.linalg.norm(self._T_measured()[:3, 3] - motion.T_recorded[i][:3, 3])))
+            self._publish(Action.from_array(action))
+        rest = Action.hold(float(motion.actions[-1, 6]))
+        end_s = time.monotonic() + _REST_S
+        due_s = time.monotonic()
+        while time.monotonic() < end_s and self._cell.verdict() is None:
+            due_s += STEP_PERIOD_S
+            self._wait(due_s)
+            self._publish(rest)
+        return deviations
+
+    def _wait(self, until_s: float) -> None:
+        if stopped := self._cell.not_running():
+            raise CallError(stopped)
+        time.sleep(max(0.0, until_s - time.monotonic()))
+
+    def _publish(self, action: Action) -> None:
+        self._sequence += 1
+        command = bridge.action_to_command(
+            action,
+            source=names.SOURCE_REPLAY,
+            sequence=self._sequence,
+            frame=names.BASE_FRAME,
+            observation=bridge.ns_to_stamp(0),
+        )
+        command.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(command)
+
+    def _T_measured(self) -> np.ndarray:
+        assert self._state is not None
+        return bridge.pose_to_matrix(self._state.measured_pose)
+
+    def _on_state(self, state: RobotState) -> None:
+        self._state = state
+
+
+if __name__ == "__main__":
+    sys.exit(main())

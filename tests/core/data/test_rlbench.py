@@ -1,0 +1,124 @@
+"""RLBench demonstrations: small files in the true layout, with its traps."""
+
+import pickle
+import sys
+import types
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from clar_core.data.rlbench import DemonstrationError, keyframes, read_depth, read_episode, read_episodes
+from clar_core.data.safe_pickle import UnsafePickleError
+from clar_core.geometry.poses import make_pose, matrix_to_quaternion
+from clar_core.observation.spec import ObservationSpec
+from tests.core.observation.scene import INTRINSICS, T_BASE_CAMERA, render
+
+SPEC = ObservationSpec(network_points=64)
+NEAR, FAR = 0.01, 4.5
+DOWN = np.diag([1.0, -1.0, -1.0])
+LENGTH = 13
+
+
+@pytest.fixture(scope="module")
+def rlbench():
+    """Classes as RLBench has them, while pickles are written; reading must do without."""
+    modules = {name: types.ModuleType(name) for name in ("rlbench", "rlbench.demo", "rlbench.backend.observation")}
+    for module, name in (("rlbench.demo", "Demo"), ("rlbench.backend.observation", "Observation")):
+        kind = type(name, (), {"__module__": module})
+        setattr(modules[module], name, kind)
+    sys.modules.update(modules)
+    yield modules
+    for name in modules:
+        del sys.modules[name]
+
+
+def encode(depth_m):
+    """24 bits between the planes, in red, green, blue."""
+    value = np.round((depth_m - NEAR) / (FAR - NEAR) * (2**24 - 1)).astype(np.uint32)
+    return np.stack([value & 255, (value >> 8) & 255, value >> 16], axis=-1).astype(np.uint8)
+
+
+def observation(rlbench, i, *, still=False, is_open=True):
+    o = rlbench["rlbench.backend.observation"].Observation()
+    T = make_pose(DOWN, (0.5, 0.0, 0.4 - 0.004 * i))
+    o.gripper_pose = np.concatenate([T[:3, 3], matrix_to_quaternion(T[:3, :3])])
+    o.gripper_open = 1.0 if is_open else 0.0
+    o.joint_velocities = np.full(7, 0.0 if still else 0.5)
+    # RLBench's cameras are turned by half about their axis, and have negative focal lengths to make up for it.
+    K = np.array([[-INTRINSICS.fx, 0, INTRINSICS.cx], [0, -INTRINSICS.fy, INTRINSICS.cy], [0, 0, 1]])
+    o.misc = {
+        "front_camera_extrinsics": T_BASE_CAMERA @ np.diag([-1.0, -1.0, 1.0, 1.0]),
+        "front_camera_intrinsics": K,
+        "front_camera_near": NEAR,
+        "front_camera_far": FAR,
+    }
+    return o
+
+
+def write_demo(rlbench, task, number=0, closes_at=8):
+    folder = task / "variation0" / "episodes" / f"episode{number}"
+    (folder / "front_depth").mkdir(parents=True)
+    demo = rlbench["rlbench.demo"].Demo()
+    demo._observations = [observation(rlbench, i, is_open=i < closes_at) for i in range(LENGTH)]
+    (folder / "low_dim_obs.pkl").write_bytes(pickle.dumps(demo))
+    (task / "variation0" / "variation_descriptions.pkl").write_bytes(pickle.dumps(["put the cube away", "tidy up"]))
+    image = encode(np.clip(render() / 1000.0, NEAR, FAR))
+    for i in range(LENGTH):
+        cv2.imwrite(str(folder / "front_depth" / f"{i}.png"), image)
+    return folder
+
+
+def test_a_demonstration_becomes_an_episode_at_ten_hertz(rlbench, tmp_path):
+    episode = read_episode(write_demo(rlbench, tmp_path / "put_cube"), SPEC)
+    assert len(episode) == 6
+    assert (episode.task, episode.instruction) == ("put_cube", "put the cube away")
+    np.testing.assert_allclose(episode.steps[0].action[:3], [0, 0, -0.008], atol=1e-6)
+    assert [step.action[6] for step in episode.steps] == [1, 1, 1, 0, 0, 0]
+    cube = episode.steps[0].cloud
+    cube = cube[(cube[:, 2] > 0.04) & (cube[:, 2] < 0.06) & (cube[:, 0] > 0.45)]
+    assert np.abs(np.median(cube[:, :2], axis=0) - (0.525, 0.0)).max() < 0.02
+    assert episode.info["keyframes"] == [4, 6]
+
+
+def test_depth_is_decoded_between_the_planes_and_negative_focal_lengths_are_a_turned_camera(rlbench, tmp_path):
+    folder = write_demo(rlbench, tmp_path / "t")
+    depth, intrinsics, T = read_depth(folder, "front", 0, observation(rlbench, 0))
+    expected = render()
+    seen = expected > 0
+    assert np.abs(depth[seen].astype(int) - expected[seen]).max() <= 1
+    assert (intrinsics.fx, intrinsics.fy) == (INTRINSICS.fx, INTRINSICS.fy)
+    np.testing.assert_allclose(T, T_BASE_CAMERA, atol=1e-9)
+
+
+def test_keyframes_are_where_the_gripper_changes_where_the_arm_stops_and_the_end(rlbench):
+    is_open = [i < 6 for i in range(20)]
+    observations = [observation(rlbench, i, still=i in (12, 13), is_open=is_open[i]) for i in range(20)]
+    assert keyframes(observations, is_open) == [6, 12, 19]
+
+
+def test_reading_needs_no_rlbench_and_other_classes_are_refused(rlbench, tmp_path):
+    folder = write_demo(rlbench, tmp_path / "t")
+    (folder / "low_dim_obs.pkl").write_bytes(pickle.dumps(types.SimpleNamespace()))
+    with pytest.raises(UnsafePickleError, match=r"types\.SimpleNamespace"):
+        read_episode(folder, SPEC)
+
+
+def test_what_cannot_be_read_is_counted_and_the_others_are_read(rlbench, tmp_path):
+    task = tmp_path / "task"
+    write_demo(rlbench, task, 0)
+    (write_demo(rlbench, task, 1) / "front_depth" / "4.png").unlink()
+    (write_demo(rlbench, task, 2) / "low_dim_obs.pkl").write_bytes(b"\x80\x04trunc")
+    skipped = Counter()
+    assert [e.info["bag"] for e in read_episodes(task, SPEC, skipped=skipped)] == ["variation0/episode0"]
+    assert any("4.png: is missing" in reason for reason in skipped)
+    assert any("not a readable pickle" in reason for reason in skipped)
+    with pytest.raises(DemonstrationError, match="misc: expected front_camera_near"):
+        read_depth(task / "variation0/episodes/episode0", "front", 0, _without(rlbench))
+
+
+def _without(rlbench):
+    o = observation(rlbench, 0)
+    o.misc = {}
+    return o
