@@ -56,6 +56,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         _operate("gripper home", "let the gripper find its largest opening"),
     ),
     "Set up a cell": (
+        Command(("doctor",), "check machine, robot, camera and cell file before a run", "clar_core.cli.doctor"),
         Command(("cell", "init"), "write a commented cell.yaml, the one file that a site edits", "clar_core.cli.cell"),
     ),
     "Learn": (

@@ -343,7 +343,8 @@ def _connection_advice(error: Exception, host: str) -> str:
     if isinstance(error, franky.IncompatibleVersionException):
         step = (
             "this franky speaks to an FR3 (robot server version 10, system 5.9 and newer). A Franka Emika Panda has"
-            " server version 5 or lower and needs the franky wheel for it; an FR3 with an older system needs an update on Desk"
+            " server version 5 or lower and needs the franky wheel for it; an FR3 with an older system needs an update"
+            " on Desk"
         )
     elif isinstance(error, franky.RealtimeException):
         step = (
