@@ -48,6 +48,7 @@ class FaultRig:
 
         def driven() -> object:
             self.arm.drive(step, 1, **command)
+            assert self.state.mode == RUNNING, self.state.reason
             return condition()
 
         wait_for(driven, "the effect of driving")

@@ -50,6 +50,7 @@ class RobotServer:
         self._lockstep_s = lockstep_s
         self._version = version
         self._move_id: int | None = None
+        self._answered = False
         self._listener = socket.create_server((address, ROBOT_PORT))
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((address, 0))
@@ -105,7 +106,9 @@ class RobotServer:
             self._udp.sendto(self.arm.state(), self._peer)
             command = self._wait_for_command() if self.arm.moving else None
             finished = command is not None and bool(command["motion_finished"])
-            if self.arm.moving and not self._arrives(command):
+            # The client reads some states of a new motion before it answers the first one.
+            self._answered = self._answered or command is not None
+            if self._answered and self.arm.moving and not self._arrives(command):
                 command = None
             self.arm.tick(command)
             if finished and command is not None:
@@ -133,7 +136,7 @@ class RobotServer:
 
     def _wait_for_command(self) -> np.void | None:
         """The command that answers the last state; older ones are dropped."""
-        until_s = time.monotonic() + self._lockstep_s
+        until_s = time.monotonic() + (self._lockstep_s if self._answered else TICK_S)
         while self.arm.moving and (left_s := until_s - time.monotonic()) > 0:
             ready, _, _ = select.select([self._udp, self._client], [], [], left_s)
             if self._client in ready:
@@ -169,7 +172,7 @@ class RobotServer:
             status = self.arm.start(*struct.unpack_from("<II", payload))
             self._reply(command, request_id, bytes([status]))
             if status is MoveStatus.STARTED:
-                self._move_id = request_id
+                self._move_id, self._answered = request_id, False
         elif command is RobotCommand.STOP_MOVE:
             self.arm.finish()
             self._reply(command, request_id, b"\0")
