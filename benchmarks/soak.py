@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from harness import ROOT, Benchmark
+from harness import OUTPUT, ROOT, Benchmark
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -352,7 +352,8 @@ def check(path: Path, output: Path) -> int:
     log = soak.load(path)
     if not log.states:
         raise SystemExit(f"soak: {path} holds no state of the arm: did the stack come up? see {output}")
-    bench = Benchmark("soak", "the stack in the simulated cell with random faults")
+    folder = OUTPUT if path.resolve().is_relative_to(ROOT) else path.parent
+    bench = Benchmark("soak", "the stack in the simulated cell with random faults", output=folder)
     minutes = (log.states[-1].t_s - log.states[0].t_s) / 60.0
     bench.claim("length", minutes, "min", reference=str(path))
     bench.claim("faults injected", len(log.faults), "", at_least=1)

@@ -11,7 +11,7 @@ HERE = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_*
 
 def test_every_row_is_provoked_here_or_tested_elsewhere() -> None:
     here = {int(row) for row in re.findall(r"\benter\(\s*(\d+)", HERE)}
-    here |= {int(row) for row in re.findall(r'\((\d+), "(?:policy|teleop)"\)', HERE)}
+    here |= {int(row) for row in re.findall(r'\((\d+), "(?:policy|teleop|freeze|empty|unplug)"', HERE)}
     assert here | set(ELSEWHERE) >= set(CONTRACT)
 
 
