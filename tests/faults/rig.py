@@ -16,7 +16,7 @@ from tests.ros.processes import Probe, wait_for
 
 DISARMED, ARMED, RUNNING, HALTED = range(4)
 STAY = (0.0,) * 6
-MIDDLE_X_M = 0.5
+_NEAR_X_M, _FAR_X_M = 0.45, 0.60
 _REST_STATES = 30
 
 
@@ -27,14 +27,17 @@ class FaultRig:
         self.arm = rig
         self.robot: FciEmulator = rig.robot
         self._entries = entries
+        self._direction = 1
 
     @property
     def state(self) -> RobotState:
         return self.arm.state
 
     def step(self) -> tuple[float, ...]:
-        """A step of 5 mm along x, towards the middle of the box."""
-        return (0.005 if self.arm.pose[0, 3] < MIDDLE_X_M else -0.005, 0.0, 0.0, 0.0, 0.0, 0.0)
+        """A step of 5 mm along x, to and fro within the box."""
+        x_m = self.arm.pose[0, 3]
+        self._direction = 1 if x_m < _NEAR_X_M else -1 if x_m > _FAR_X_M else self._direction
+        return (0.005 * self._direction, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def run(self, source: str = "policy") -> FaultRig:
         """RUNNING, with the arm moving as far as the robot is concerned."""
@@ -44,10 +47,9 @@ class FaultRig:
 
     def drive_until(self, condition: Callable[[], object], **command: object) -> None:
         """Command small steps at 10 Hz until a condition holds."""
-        step = self.step()
 
         def driven() -> object:
-            self.arm.drive(step, 1, **command)
+            self.arm.drive(self.step(), 1, **command)
             assert self.state.mode == RUNNING, self.state.reason
             return condition()
 
@@ -69,6 +71,11 @@ class FaultRig:
         elapsed_s = (time.time_ns() - fault_ns) * 1e-9
         speed = (after.ticks - before.ticks) * 1e-3 / elapsed_s
         return Stop(max(0.0, (after.still_since_ns - fault_ns) * 1e-9), speed)
+
+    def refusal(self) -> str:
+        """What arming says from DISARMED."""
+        self.arm.trigger(names.SERVICE_DISARM)
+        return str(self.arm.trigger(names.SERVICE_ARM).message)
 
     def halted(self, reason: str) -> RobotState:
         """HALTED by that name, and it stays so whatever is commanded."""
@@ -100,6 +107,7 @@ class FaultRig:
         self.robot.heal()
         self.robot.set_mode("IDLE")
         wait_for(lambda: self.arm.trigger(names.SERVICE_RECOVER).success, "recovery after the test")
+        self.arm.trigger(names.SERVICE_OPEN_GRIPPER)
 
     def _settled(self) -> bool:
         states = self.arm.states[-_REST_STATES:]

@@ -92,7 +92,9 @@ def test_steps_beyond_the_limit_are_scaled_and_then_halt(rig: FaultRig) -> None:
     stop = rig.time_to_rest(lambda: None, lambda: rig.arm.drive(step, 1))
     assert "were beyond the limits" in rig.arm.wait_for_mode(HALTED).reason
     assert rig.state.clamped_commands > 0
-    assert max(rig.arm.speed(state) for state in rig.arm.states) < 0.55
+    assert max(rig.arm.speed(state) for state in rig.arm.states) < 0.65, (
+        "the limit of 0.5 m/s and what the pose correction adds"
+    )
     rig.enter(2, "steps of 200 mm, 50 mm allowed", stop, response=f"scaled; HALTED: {rig.state.reason}")
 
 

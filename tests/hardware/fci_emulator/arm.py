@@ -77,6 +77,7 @@ class EmulatedArm:
         if self.mode is not RobotMode.IDLE or generator not in known:
             return MoveStatus.NOT_POSSIBLE
         self.generator, self._controller, self.mode = Generator(generator), controller, RobotMode.MOVE
+        self._fields["last_motion_errors"] = 0
         self._in_time.clear()
         self._misses = 0
         return MoveStatus.STARTED
