@@ -44,6 +44,7 @@ from clar_interfaces.srv import ResetCell, Start
 READY_WITHIN_S = 180.0
 RECOVER_WITHIN_S = 60.0
 STATE_PERIOD_S = 0.05
+SILENT_S = 1.0
 MEMORY_PERIOD_S = 5.0
 WARM_UP_S = 60.0
 GROWTH_MAX_MIB = 40.0
@@ -62,6 +63,7 @@ class Cell:
         self.state: RobotState | None = None
         self.status = ""
         self._logged_s, self._mode = 0.0, -1
+        self._state_s, self._sequence = 0.0, 0
         context = rclpy.Context()
         context.init()
         self._context = context
@@ -94,8 +96,8 @@ class Cell:
             self._log.write(json.dumps({"kind": kind, "t_s": round(time.time(), 4), **entry}) + "\n")
 
     def _on_state(self, state: RobotState) -> None:
-        self.state = state
-        now_s = time.monotonic()
+        self.state, self._state_s = state, time.monotonic()
+        now_s = self._state_s
         if state.mode == self._mode and now_s - self._logged_s < STATE_PERIOD_S:
             return
         self._mode, self._logged_s = state.mode, now_s
@@ -128,8 +130,9 @@ class Cell:
         return call_successfully(self._triggers[service], Trigger.Request(), timeout_s)
 
     def mode(self) -> int:
-        """The arm's mode, -1 before its first state."""
-        return -1 if self.state is None else int(self.state.mode)
+        """The arm's mode, -1 while it says nothing."""
+        silent = self.state is None or time.monotonic() - self._state_s > SILENT_S
+        return -1 if silent else int(self.state.mode)
 
     def make_running(self, seed: int) -> None:
         """What an operator does after a fault: recover, arm, home, put the objects out, start."""
@@ -148,6 +151,8 @@ class Cell:
     def _make_running(self, seed: int) -> None:
         if self.status != "ready":
             raise CallError(f"the stack is {self.status or 'starting'}")
+        if self.mode() == -1:
+            raise CallError("the arm says nothing")
         if self.mode() == RobotState.MODE_RUNNING:
             return
         if self.mode() == RobotState.MODE_HALTED:
@@ -168,10 +173,11 @@ class Cell:
         """One command in the name of a source, following the last one that the arm executed."""
         assert self.state is not None
         now_ns = time.time_ns() + int(ahead_s * 1e9)
+        self._sequence = max(self._sequence, self.state.last_sequence) + 1
         command = bridge.action_to_command(
             Action.hold(1.0),
             source=source,
-            sequence=self.state.last_sequence + 1,
+            sequence=self._sequence,
             frame=names.BASE_FRAME,
             observation=bridge.ns_to_stamp(now_ns),
         )

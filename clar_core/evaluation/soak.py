@@ -22,7 +22,8 @@ import numpy as np
 
 EXPECTATIONS = ("halts", "stops", "disarms", "ignored")
 _MODES = ("DISARMED", "ARMED", "RUNNING", "HALTED")
-_ARMED, _RUNNING = 1, 2
+_DISARMED, _ARMED, _RUNNING, _HALTED = range(4)
+_SILENCE_S, _SOON_S = 0.5, 1.5
 _STILL_COMMANDED_M_S = 1e-6
 _STILL_MEASURED_M_S = 0.01
 
@@ -124,11 +125,13 @@ def unanswered_faults(log: SoakLog, within_s: float = 4.0) -> list[str]:
         after = [state for state in log.states if fault.t_s < state.t_s <= fault.t_s + within_s]
         modes = {state.mode for state in after}
         still = any(state.commanded <= _STILL_COMMANDED_M_S for state in after)
+        silent = not after or after[-1].t_s < fault.t_s + _SILENCE_S  # a node that was killed says nothing any more
+        soon = {state.mode for state in after if state.t_s < fault.t_s + _SOON_S}
         answered = {
-            "halts": 3 in modes,
-            "stops": still,
-            "disarms": 0 in modes or not after,
-            "ignored": bool(after) and modes == {_RUNNING},
+            "halts": _HALTED in modes,
+            "stops": still or silent,
+            "disarms": _DISARMED in modes or silent,
+            "ignored": soon == {_RUNNING},
         }[fault.expects]
         if not answered:
             seen = ", ".join(_MODES[mode] for mode in sorted(modes)) or "no states"

@@ -97,7 +97,7 @@ def test_the_arm_stops_when_its_camera_does(
         wait_for(lambda: rig.robot.report().still_since_ns == 0, f"the arm moving; {rig.state.reason}")
         stop = rig.time_to_rest(lambda: ask(request_))
         rig.arm.wait_for_mode(HALTED)
-        rig.enter(row, how, stop, within_s=0.5)
+        rig.enter(row, how, stop, within_s=0.4)
     finally:
         ask("thaw")
         rig.restore()

@@ -54,8 +54,13 @@ def test_the_way_home_is_allowed_while_armed_and_only_then() -> None:
     ],
 )
 def test_a_fault_without_its_consequence_is_found(expects: str, mode: int, speed: float, answered: bool) -> None:
-    log = SoakLog(states=states((1.5, mode, speed)), faults=[Fault(1.0, "it", expects)])
+    log = SoakLog(states=states((1.3, mode, speed), (1.7, mode, speed)), faults=[Fault(1.0, "it", expects)])
     assert (unanswered_faults(log) == []) is answered
+
+
+def test_a_node_that_was_killed_and_says_nothing_more_has_stopped() -> None:
+    log = SoakLog(states=states((1.05, RUNNING, 0.1)), faults=[Fault(1.0, "kill -9", "disarms")])
+    assert unanswered_faults(log) == []
 
 
 def test_the_time_to_zero_counts_only_faults_in_motion() -> None:
