@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench demo-train lint format docs lock clean distclean
+.PHONY: help setup demo test faults bench demo-train lint format docs lock clean distclean
 
 # LOCK=jazzy: the versions of a robot with ROS 2 Jazzy (NumPy 1.26), in a virtual environment of their own.
 LOCK ?=
@@ -30,6 +30,9 @@ demo: setup  ## five trials of the shipped policy in the live simulated cell; re
 
 test: setup  ## lint, types and the whole test suite
 	@$(IN_ENVIRONMENT) scripts/run_tests.sh $(ARGS)
+
+faults: setup  ## provoke every fault of the safety contract; writes docs/results/faults.md
+	@$(IN_ENVIRONMENT) FAULTS_PAGE=docs/results/faults.md python -m pytest tests/faults $(ARGS)
 
 bench: setup  ## measure every claim; B=latency measures one
 	@$(IN_ENVIRONMENT) python -m benchmarks $(B) $(ARGS)

@@ -14,7 +14,7 @@ from tests.isolation import FCI_ADDRESSES, ROS_DOMAINS, fci_ports_are_free, leas
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 
 # Folders whose tests drive processes at the pace of the robot: beside other tests they would miss their deadlines.
-REALTIME_FOLDERS = {"contract", "end_to_end", "hardware", "ros"}
+REALTIME_FOLDERS = {"contract", "end_to_end", "faults", "hardware", "ros"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

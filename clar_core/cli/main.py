@@ -65,6 +65,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         _operate("gripper home", "let the gripper find its largest opening"),
     ),
     "Set up a cell": (
+        Command(("doctor",), "check machine, robot, camera and cell file before a run", "clar_core.cli.doctor"),
         Command(("cell", "init"), "write a commented cell.yaml, the one file that a site edits", "clar_core.cli.cell"),
         _calibrate("board", "write a printable calibration board in true size", "clar_core.cli.calibrate"),
         _calibrate("solve", "solve recorded samples; write calibration and report", "clar_core.cli.calibrate"),

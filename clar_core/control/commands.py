@@ -87,6 +87,12 @@ class CommandGate:
         self._observation_ns = 0
         self._observation_since_s = 0.0
         self._late_in_a_row = 0
+        self._executed_observation_s: float | None = None
+
+    @property
+    def observation_at_s(self) -> float | None:
+        """Monotonic time of the observation behind the last command that was executed; None when it had none."""
+        return self._executed_observation_s
 
     def judge(self, command: Command, wall_ns: int, now_s: float) -> Verdict:
         """Judge a command that arrives at wall time ``wall_ns`` and monotonic time ``now_s``."""
@@ -116,6 +122,7 @@ class CommandGate:
         if command_age_s > limits.command_age_max_s:
             return self._late(f"it is {command_age_s * 1e3:.0f} ms old")
         self._late_in_a_row = 0
+        self._executed_observation_s = now_s - observation_age_s if observed else None
         return EXECUTE
 
     def _observation_age_s(self, command: Command, wall_ns: int, now_s: float) -> float:

@@ -318,7 +318,7 @@ class ArmController:
 
     def _running(self, reading: RobotReading, now_s: float) -> Order:
         T_reference, feedforward = self._reference.sample(now_s)
-        if self._command_at_s is None or now_s - self._command_at_s > self.settings.commands.command_age_max_s:
+        if self._expired(now_s):
             return Order(np.zeros(6), T_reference)
         twist = tracking_twist(T_reference, feedforward, reading.T_base_tcp, self.settings.gains, self.settings.twist)
         factor, fault = guard_twist(reading.joints_rad, reading.jacobian, twist, self.settings.joints)
@@ -326,6 +326,13 @@ class ArmController:
             self._supervisor.halt(fault, now_s)
             return Order(None, T_reference)
         return Order(factor * twist, T_reference)
+
+    def _expired(self, now_s: float) -> bool:
+        """Whether nothing recent stands behind the motion: no command, or an observation that has grown too old."""
+        limits, observed_s = self.settings.commands, self._gate.observation_at_s
+        if self._command_at_s is None or now_s - self._command_at_s > limits.command_age_max_s:
+            return True
+        return observed_s is not None and now_s - observed_s > limits.observation_halt_age_s
 
     def _fault(self, reading: RobotReading, gripper: GripperReading | None, now_s: float) -> str | None:
         settings = self.settings

@@ -22,6 +22,11 @@ class RepeatDetector:
         self._checksum: int | None = None
         self._since_ns = 0
 
+    @property
+    def since_ns(self) -> int:
+        """Stamp of the first image with the present content: when it was really taken."""
+        return self._since_ns
+
     def unchanged_s(self, image: NDArray[np.generic], stamp_ns: int) -> float:
         """Seconds between the first image with this content in a row and this one; 0 for new content.
 

@@ -147,6 +147,7 @@ class Feeder:
         frozen: feed the same image under new stamps.
         silent: feed nothing.
         stamp_ms: the device's clock; wall time by default.
+        images: pairs of depth and colour that are fed in turn.
         fed: frames fed so far.
     """
 
@@ -164,7 +165,7 @@ class Feeder:
         self.fed = 0
         self.skip = 0
         self._rate_hz = rate_hz
-        self._images = images or noise_images()
+        self.images = images or noise_images()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
@@ -184,9 +185,9 @@ class Feeder:
         while not self._ending.is_set():
             number += 1 + self.skip
             self.skip = 0
-            image = image if self.frozen else (image + 1) % len(self._images)
+            image = image if self.frozen else (image + 1) % len(self.images)
             if not self.silent:
-                depth, color = self._images[image]
+                depth, color = self.images[image % len(self.images)]
                 stamp_ms = self.stamp_ms()
                 self.camera.depth(depth, number, stamp_ms, self.domain)
                 self.camera.color(color, number, stamp_ms, self.domain)

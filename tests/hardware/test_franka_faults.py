@@ -107,6 +107,67 @@ def test_a_frozen_robot_is_a_lost_connection_not_a_hang(robot: FciEmulator, arm:
     assert arm.read().robot_mode == "Idle"
 
 
+def test_collision_thresholds_and_load_are_set_explicitly(robot: FciEmulator) -> None:
+    inertia = (1e-3, 0.0, 0.0, 0.0, 2e-3, 0.0, 0.0, 0.0, 3e-3)
+    config = FrankaConfig(
+        host=robot.address,
+        realtime=False,
+        torque_threshold_nm=15.0,
+        force_threshold_n=25.0,
+        load_mass_kg=0.3,
+        load_centre_m=(0.0, 0.0, 0.05),
+        load_inertia_kg_m2=inertia,
+    )
+    with FrankaArm(config):
+        report = robot.report()
+    assert report.thresholds == [15.0] * 28 + [25.0] * 24
+    assert report.load == pytest.approx([0.3, 0.0, 0.0, 0.05, *inertia])
+
+
+def test_the_limits_are_those_of_the_fr3_and_not_the_wheels_own(arm: FrankaArm) -> None:
+    robot = arm._robot
+    assert robot.translation_acceleration_limit.get() == 9.0
+    assert robot.translation_jerk_limit.get() == 4500.0
+    assert list(robot.joint_acceleration_limit.get()) == [10.0, 7.5, 10.0, 10.0, 10.0, 10.0, 10.0]
+
+
+def test_a_straight_motion_arrives_and_can_be_waited_for(arm: FrankaArm) -> None:
+    T_goal = arm.read().T_base_tcp.copy()
+    T_goal[2, 3] -= 0.02
+    arm.start_cartesian_motion(T_goal, 0.2)
+    assert arm.wait(PATIENCE_S).T_base_tcp == pytest.approx(T_goal, abs=1e-4)
+
+
+def test_waiting_ends_with_the_motions_error(robot: FciEmulator, arm: FrankaArm) -> None:
+    T_goal = arm.read().T_base_tcp.copy()
+    T_goal[2, 3] -= 0.1
+    arm.start_cartesian_motion(T_goal, 0.05)
+    until(lambda: robot.report().moving, "the motion")
+    robot.push(45.0)
+    with pytest.raises(RobotError, match="cartesian_reflex"):
+        arm.wait(PATIENCE_S)
+
+
+def test_a_robot_that_another_program_controls_is_named(robot: FciEmulator, arm: FrankaArm) -> None:
+    with pytest.raises(RobotError, match="end any other program that controls the robot"):
+        FrankaArm(FrankaConfig(host=robot.address, realtime=False))
+
+
+@pytest.mark.parametrize("version", [5, 9])
+def test_another_robot_is_named_as_such(fci_address: str, version: int) -> None:
+    with FciEmulator(fci_address, version=version), pytest.raises(RobotError, match=r"Panda .*server") as error:
+        FrankaArm(FrankaConfig(host=fci_address, realtime=False))
+    assert f"server version: {version}" in str(error.value)
+
+
+def test_no_gripper_and_another_gripper_are_named(fci_address: str) -> None:
+    config = FrankaGripperConfig(host=fci_address)
+    with FciEmulator(fci_address, has_gripper=False), pytest.raises(RobotError, match="the hand is mounted"):
+        FrankaGripper(config)
+    with FciEmulator(fci_address, gripper_version=2), pytest.raises(RobotError, match="server version: 2"):
+        FrankaGripper(config)
+
+
 def gripper_until(gripper: FrankaGripper, condition: Callable[[GripperReading], bool]) -> GripperReading:
     until(lambda: condition(gripper.read()), f"the gripper, now {gripper.read()}")
     return gripper.read()
@@ -146,6 +207,8 @@ def test_a_gripper_that_refuses_is_a_fault_until_recovery(robot: FciEmulator, gr
     assert gripper.read().fault == ""
 
 
-def test_a_gripper_that_is_not_homed_is_named(robot: FciEmulator, gripper: FrankaGripper) -> None:
+def test_a_gripper_that_is_not_homed_is_named_and_homing_ends_that(robot: FciEmulator, gripper: FrankaGripper) -> None:
     robot.set_gripper(max_width_m=0.0)
-    assert "not homed" in gripper_until(gripper, lambda r: bool(r.fault)).fault
+    assert "clar gripper home" in gripper_until(gripper, lambda r: bool(r.fault)).fault
+    gripper.home()
+    assert gripper_until(gripper, lambda r: not r.fault).max_width_m == pytest.approx(0.08)

@@ -27,19 +27,6 @@ def test_ctrl_c_in_motion_ramps_to_zero_says_so_and_exits_within_four_seconds(
         assert rig.speed() < 5e-3
 
 
-def test_a_crashed_arm_node_comes_back_disarmed(probe: Probe, fci_address: str, tmp_path: Path) -> None:
-    with arm_rig(probe, tmp_path, fci_address) as rig:
-        rig.start()
-        rig.drive(FORWARD, 3)
-        rig.node.process.kill()
-        rig.node.process.wait()
-        count = len(rig.states)
-        settings = {"cell": str(tmp_path / "cell.yaml"), "hardware": "sim", "autostart": True}
-        with node_process("clar.nodes.arm", settings):
-            wait_for(lambda: len(rig.states) > count + 5, "the node's second life")
-            assert rig.state.mode == DISARMED
-
-
 def test_auto_arm_arms_the_simulated_cell(probe: Probe, fci_address: str, tmp_path: Path) -> None:
     with arm_rig(probe, tmp_path, fci_address, auto_arm=True) as rig:
         rig.wait_for_mode(ARMED)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from clar_core.cell_config import load_cell
 from tests.ros.checkpoint import write_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,3 +61,17 @@ def test_every_argument_is_described() -> None:
     for argument in ("hardware", "cell", "checkpoint", "instruction", "device", "camera", "record", "robot_ip"):
         assert f"'{argument}':" in result.stdout
     assert "no description given" not in result.stdout
+
+
+def test_each_choice_of_camera_starts_its_driver_and_nothing_else() -> None:
+    specification = importlib.util.spec_from_file_location("policy_launch", REPOSITORY / "launch" / "policy.launch.py")
+    assert specification is not None
+    assert specification.loader is not None
+    launch_file = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(launch_file)
+    cell, share = load_cell(SIM_CELL), REPOSITORY / "ros2_ws" / "src" / "clar"
+    counts = {
+        choice: len(launch_file.camera({"hardware": "real", "camera": choice}, share, cell, "172.16.0.2"))
+        for choice in ("builtin", "realsense_ros", "external")
+    }
+    assert counts == {"builtin": 1, "realsense_ros": 1, "external": 0}

@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from clar import documentation
 from clar.nodes.arm import ArmParameters
 from clar.nodes.calibrated_tf import CalibratedTfParameters
+from clar.nodes.camera import CameraParameters
 from clar.nodes.cloud import CloudParameters
 from clar.nodes.manager import ManagerParameters
 from clar.nodes.policy import PolicyParameters
@@ -25,6 +26,7 @@ CONFIG = Path(__file__).parents[2] / "ros2_ws" / "src" / "clar" / "config" / "st
 TABLES = {
     "clar_arm": ArmParameters,
     "clar_calibrated_tf": CalibratedTfParameters,
+    "clar_camera": CameraParameters,
     "clar_cloud": CloudParameters,
     "clar_manager": ManagerParameters,
     "clar_policy": PolicyParameters,

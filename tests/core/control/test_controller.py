@@ -92,6 +92,21 @@ def test_when_commands_stop_the_arm_stands_still_within_400_ms(rig: Rig) -> None
     assert rig.arm.T[0, 3] < 0.7 + 0.2**2 / (2 * 2.7) + 0.002  # what braking from 0.2 m/s takes
 
 
+def test_an_observation_that_grows_older_than_300_ms_stops_the_arm_before_its_command_expires(rig: Rig) -> None:
+    rig.start().drive(STEP, 3)
+    wall_ns = int(rig.now_s * 1e9)
+    assert rig.command(observation_stamp_ns=wall_ns - 140_000_000).executed
+    rig.run(0.14)
+    order = rig.controller.tick(rig.arm.reading(), rig.gripper, rig.now_s)
+    assert order.twist is not None
+    assert order.twist.any()
+    rig.run(0.04)
+    order = rig.controller.tick(rig.arm.reading(), rig.gripper, rig.now_s)
+    assert order.twist is not None
+    assert not order.twist.any()
+    assert rig.mode is Mode.RUNNING
+
+
 def test_a_skipped_tick_does_not_overshoot(rig: Rig) -> None:
     rig.start().drive(STEP, 5)
     rig.run(0.1)

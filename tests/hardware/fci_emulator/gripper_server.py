@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import time
 from dataclasses import dataclass
 
 from tests.hardware.fci_emulator.protocol import (
@@ -32,26 +33,37 @@ class GripperServer:
 
     Attributes:
         object_m: width of what is between the fingers, None for nothing.
-        max_width_m: largest opening, as homing found it.
+        max_width_m: largest opening, as the last homing found it; 0 before.
+        homed_width_m: the opening that homing will find.
         hangs: never finish what is asked.
         fails: refuse what is asked.
+        dead: the server is gone: the client is dropped, and no other one is let in.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, version: int = GRIPPER_VERSION) -> None:
         self.object_m: float | None = None
         self.max_width_m = 0.08
-        self.hangs = self.fails = False
+        self.hangs = self.fails = self.dead = False
+        self._address, self._version = address, version
         self._width_m = 0.08
         self._grasped = False
+        self.homed_width_m = 0.08
         self._count = 0
         self._job: _Job | None = None
         self._listener = socket.create_server((address, GRIPPER_PORT))
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((address, 0))
 
+    @property
+    def holds(self) -> bool:
+        """Whether something is between the fingers."""
+        return self._grasped and self._width_m > 0.0
+
     def serve(self) -> None:
         """Serve one client after the other, for ever."""
         while True:
+            while not select.select([self._listener], [], [], _TICK_S)[0]:
+                self._stay_dead()
             self._client, _ = self._listener.accept()
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._peer: tuple[str, int] | None = None
@@ -60,9 +72,23 @@ class GripperServer:
                 self._session()
             except OSError:
                 self._client.close()
+            self._stay_dead()
+
+    def _is_dead(self) -> bool:
+        return self.dead  # set by another thread
+
+    def _stay_dead(self) -> None:
+        if not self._is_dead():
+            return
+        self._listener.close()
+        while self._is_dead():
+            time.sleep(_TICK_S)
+        self._listener = socket.create_server((self._address, GRIPPER_PORT))
 
     def _session(self) -> None:
         while True:
+            if self.dead:
+                raise ConnectionError("the gripper's server died")
             if select.select([self._client], [], [], _TICK_S)[0]:
                 self._receive()
             self._tick()
@@ -87,8 +113,8 @@ class GripperServer:
         if command is GripperCommand.CONNECT:
             version, port = struct.unpack("<HH", payload)
             self._peer = (self._client.getpeername()[0], port)
-            extra = struct.pack("<H", GRIPPER_VERSION)
-            self._reply(command, request_id, GripperStatus(int(version != GRIPPER_VERSION)), extra)
+            extra = struct.pack("<H", self._version)
+            self._reply(command, request_id, GripperStatus(int(version != self._version)), extra)
             return
         if self._job is not None:
             self._reply(self._job.command, self._job.request_id, GripperStatus.ABORTED)
@@ -99,11 +125,12 @@ class GripperServer:
             self._reply(command, request_id, GripperStatus.FAIL)
         else:
             numbers = struct.unpack(f"<{len(payload) // 8}d", payload)
-            goal_m, speed_m_s = {
-                GripperCommand.HOMING: lambda: (self.max_width_m, 0.1),
-                GripperCommand.GRASP: lambda: (numbers[0], numbers[3]),
-                GripperCommand.MOVE: lambda: (numbers[0], numbers[1]),
-            }[command]()
+            if command is GripperCommand.HOMING:
+                goal_m, speed_m_s = self.homed_width_m, 0.1
+            elif command is GripperCommand.GRASP:
+                goal_m, speed_m_s = numbers[0], numbers[3]
+            else:
+                goal_m, speed_m_s = numbers[0], numbers[1]
             self._grasped = False
             self._job = _Job(command, request_id, goal_m, speed_m_s)
 
@@ -118,6 +145,8 @@ class GripperServer:
         self._width_m += min(max(stop_m - self._width_m, -step_m), step_m)
         if abs(self._width_m - stop_m) < 1e-6:
             self._grasped = job.command is GripperCommand.GRASP
+            if job.command is GripperCommand.HOMING:
+                self.max_width_m = self.homed_width_m
             self._reply(job.command, job.request_id, GripperStatus.SUCCESS)
             self._job = None
 

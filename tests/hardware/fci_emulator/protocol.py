@@ -87,7 +87,13 @@ class GripperStatus(IntEnum):
 
 
 ERROR_COUNT = 41
-ERRORS = {"joint_reflex": 6, "cartesian_reflex": 7, "communication_constraints_violation": 25}
+ERRORS = {
+    "joint_position_limits_violation": 0,
+    "joint_velocity_violation": 3,
+    "joint_reflex": 6,
+    "cartesian_reflex": 7,
+    "communication_constraints_violation": 25,
+}
 """Positions of some errors in the state's error arrays."""
 
 _F = "<f4"

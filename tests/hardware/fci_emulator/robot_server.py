@@ -27,14 +27,30 @@ _IDLE_S = 0.05
 
 
 class RobotServer:
-    """Serves one arm. ``lockstep_s`` is how long it waits for the answer to a state before it goes on without."""
+    """Serves one arm, and loses packets on request.
 
-    def __init__(self, arm: EmulatedArm, address: str, lockstep_s: float = 0.5) -> None:
+    Attributes:
+        requests: what the owner of the server wants done in its thread.
+        packet_loss: part of the control commands that get lost on the way.
+        delay_s: how late control commands arrive; later than a tick they count as lost.
+        off: FCI is off, or the cable is out: the client is dropped, and no other one is let in.
+    """
+
+    def __init__(
+        self, arm: EmulatedArm, address: str, lockstep_s: float = 0.5, version: int = ROBOT_VERSION, seed: int = 0
+    ) -> None:
+        """``lockstep_s`` is how long the answer to a state is waited for before the robot goes on without."""
         self.arm = arm
         self.requests: list[Callable[[], None]] = []
+        self.packet_loss = 0.0
+        self.delay_s = 0.0
+        self.off = False
+        self._random = np.random.default_rng(seed)
         self._address = address
         self._lockstep_s = lockstep_s
+        self._version = version
         self._move_id: int | None = None
+        self._answered = False
         self._listener = socket.create_server((address, ROBOT_PORT))
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((address, 0))
@@ -44,6 +60,7 @@ class RobotServer:
         while True:
             while not select.select([self._listener], [], [], _IDLE_S)[0]:
                 self._do_requests()
+                self._stay_off()
             self._client, _ = self._listener.accept()
             self._listener.close()  # a second client must be refused: libfranka's handshake has no time-out
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -56,6 +73,19 @@ class RobotServer:
                 self.arm.finish()
             self._client.close()
             self._listener = socket.create_server((self._address, ROBOT_PORT))
+            self._stay_off()
+
+    def _is_off(self) -> bool:
+        return self.off  # set by another thread
+
+    def _stay_off(self) -> None:
+        if not self._is_off():
+            return
+        self._listener.close()
+        while self._is_off():
+            self._do_requests()
+            time.sleep(_IDLE_S)
+        self._listener = socket.create_server((self._address, ROBOT_PORT))
 
     def end_move(self, status: MoveStatus) -> None:
         """Tell the client that its motion ended."""
@@ -66,6 +96,8 @@ class RobotServer:
     def _session(self) -> None:
         due_s = time.monotonic()
         while True:
+            if self.off:
+                raise ConnectionError("FCI is off")
             self._do_requests()
             self._wait_for_requests(due_s)
             due_s = max(due_s + TICK_S, time.monotonic())
@@ -73,10 +105,23 @@ class RobotServer:
                 continue
             self._udp.sendto(self.arm.state(), self._peer)
             command = self._wait_for_command() if self.arm.moving else None
+            finished = command is not None and bool(command["motion_finished"])
+            # The client reads some states of a new motion before it answers the first one.
+            self._answered = self._answered or command is not None
+            if self._answered and self.arm.moving and not self._arrives(command):
+                command = None
             self.arm.tick(command)
-            if command is not None and command["motion_finished"]:
+            if finished and command is not None:
                 self.arm.finish()
                 self.end_move(MoveStatus.SUCCESS)
+
+    def _arrives(self, command: np.void | None) -> bool:
+        """Whether the command of this tick makes it in time; too many in a row that do not end the motion."""
+        in_time = command is not None and self.delay_s <= TICK_S and self._random.random() >= self.packet_loss
+        if self.arm.count(in_time):
+            self.arm.fail("communication_constraints_violation")
+            self.end_move(MoveStatus.REFLEX_ABORTED)
+        return in_time
 
     def _do_requests(self) -> None:
         while self.requests:
@@ -91,7 +136,7 @@ class RobotServer:
 
     def _wait_for_command(self) -> np.void | None:
         """The command that answers the last state; older ones are dropped."""
-        until_s = time.monotonic() + self._lockstep_s
+        until_s = time.monotonic() + (self._lockstep_s if self._answered else TICK_S)
         while self.arm.moving and (left_s := until_s - time.monotonic()) > 0:
             ready, _, _ = select.select([self._udp, self._client], [], [], left_s)
             if self._client in ready:
@@ -99,7 +144,7 @@ class RobotServer:
             if self._udp in ready:
                 data = self._udp.recv(2048)
                 if len(data) == COMMAND.itemsize:
-                    command = np.frombuffer(data, COMMAND)[0]
+                    command: np.void = np.frombuffer(data, COMMAND)[0]
                     if command["message_id"] == self.arm.message_id:
                         return command
         return None
@@ -120,14 +165,14 @@ class RobotServer:
         if command is RobotCommand.CONNECT:
             version, port = struct.unpack("<HH", payload)
             self._peer = (self._client.getpeername()[0], port)
-            self._reply(command, request_id, struct.pack("<BH", int(version != ROBOT_VERSION), ROBOT_VERSION))
+            self._reply(command, request_id, struct.pack("<BH", int(version != self._version), self._version))
         elif command is RobotCommand.GET_MODEL:
             self._reply(command, request_id, b"\0" + description())
         elif command is RobotCommand.MOVE:
             status = self.arm.start(*struct.unpack_from("<II", payload))
             self._reply(command, request_id, bytes([status]))
             if status is MoveStatus.STARTED:
-                self._move_id = request_id
+                self._move_id, self._answered = request_id, False
         elif command is RobotCommand.STOP_MOVE:
             self.arm.finish()
             self._reply(command, request_id, b"\0")
@@ -136,7 +181,12 @@ class RobotServer:
             self.arm.recover()
             self._reply(command, request_id, b"\0")
         else:
-            self._reply(command, request_id, bytes([int(self.arm.mode is RobotMode.MOVE)]))
+            refused = self.arm.mode is RobotMode.MOVE
+            if not refused and command is RobotCommand.SET_COLLISION_BEHAVIOR:
+                self.arm.thresholds = np.frombuffer(payload, "<f8").copy()
+            elif not refused and command is RobotCommand.SET_LOAD:
+                self.arm.load = np.frombuffer(payload, "<f8").copy()
+            self._reply(command, request_id, bytes([int(refused)]))
 
     def _reply(self, command: RobotCommand, request_id: int, payload: bytes) -> None:
         size = _HEADER_SIZE + len(payload)

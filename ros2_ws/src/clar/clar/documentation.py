@@ -57,7 +57,7 @@ it waits for, whether it is well, and figures. `clar status` prints that for all
 | `/tf_static` | tf2_msgs/TFMessage | latched | camera driver, calibrated_tf | cloud, calibrated_tf |
 | `/clar/calibration` | std_msgs/String, hash of the calibration in force | latched | calibrated_tf | policy, recorder |
 | `/clar/gates` | diagnostic_msgs/DiagnosticStatus, one a check: ERROR forbids motion | latched | calibrated_tf, other checks | arm |
-| `/clar/timings` | clar_interfaces/StageTimings | per frame | cloud, policy, arm | recorder |
+| `/clar/timings` | clar_interfaces/StageTimings | per frame | camera, cloud, policy, arm | recorder |
 | `/clar/teleop/status` | clar_interfaces/TeleopStatus, on change and at 4 Hz | latched | teleop | recorder |
 | `/clar/episode` | clar_interfaces/Episode | latched | recorder | |
 | `/clar/sim/state` | clar_interfaces/SimState | 10 Hz | sim | manager, recorder |

@@ -315,7 +315,9 @@ class FrankaArm:
             causes = _names(state.last_motion_errors) or _names(state.current_errors)
             if causes:
                 text = f"{', '.join(causes)} ({text})"
-        return f"the robot stopped itself: {text}; control command success rate before it {self._success_rate:.2f}"
+        if "success_rate" not in text:
+            text = f"{text}; control command success rate before it {self._success_rate:.2f}"
+        return f"the robot stopped itself: {text}"
 
 
 # Not all of franky's exceptions have its Exception as their base.

@@ -27,6 +27,7 @@ from clar.node import ERROR, OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.parameters import NodeParameters, parameter
 from clar_core.cell_config import CameraConfig, load_cell
 from clar_core.observation.device_time import GLOBAL_TIME
+from clar_interfaces.msg import StageTimings
 
 _NICENESS = -5
 _FPS_SLACK = 0.8
@@ -113,6 +114,7 @@ class CameraNode(SimpleNode):
         if p.align_depth:
             self._aligned = self.create_publisher(Image, names.TOPIC_ALIGNED_IMAGE, qos.SENSOR_PUBLISHER)
             self._aligned_info = self.create_publisher(CameraInfo, names.TOPIC_ALIGNED_INFO, qos.SENSOR_PUBLISHER)
+        self._timings = self.create_publisher(StageTimings, names.TOPIC_TIMINGS, qos.STATUS)
         self._transforms = StaticTransformBroadcaster(self)
         self._stream = CameraStream(
             lambda: RealSenseCamera(settings, type(self).make_context),
@@ -164,10 +166,13 @@ class CameraNode(SimpleNode):
         description = self._description
         assert description is not None
         header = Header(stamp=bridge.ns_to_stamp(frame.stamp_ns), frame_id=names.DEPTH_OPTICAL_FRAME)
+        arrived_ms = (time.time_ns() - frame.stamp_ns) * 1e-6
         self._depth_info.publish(bridge.intrinsics_to_camera_info(description.depth, header))
         self._depth.publish(bridge.array_to_image(frame.depth, "16UC1", header))
         self._age_ms = (time.time_ns() - frame.stamp_ns) * 1e-6
         self._domain = frame.domain
+        stages_ms = {"capture_to_driver": arrived_ms, "publish": self._age_ms - arrived_ms}
+        self._timings.publish(bridge.stage_timings("camera", header.stamp, stages_ms))
         if frame.color is None or description.color is None:
             return
         header = Header(stamp=bridge.ns_to_stamp(frame.color_stamp_ns), frame_id=names.COLOR_OPTICAL_FRAME)

@@ -148,10 +148,12 @@ class CloudNode(SimpleNode):
             stages_ms=stages_ms,
         )
         start = time.perf_counter()
-        header = Header(stamp=image.header.stamp, frame_id=self._spec.base_frame)
+        # A repeated image is as old as its first copy, whatever the driver says.
+        stamp = bridge.ns_to_stamp(self._repeats.since_ns)
+        header = Header(stamp=stamp, frame_id=self._spec.base_frame)
         self._cloud_publisher.publish(bridge.points_to_cloud(cloud, header))
         stages_ms["publish"] = (time.perf_counter() - start) * 1e3
-        self._timings_publisher.publish(bridge.stage_timings("cloud", image.header.stamp, stages_ms))
+        self._timings_publisher.publish(bridge.stage_timings("cloud", stamp, stages_ms))
         self._clouds += 1
         self._points = len(cloud)
         if self._held:
