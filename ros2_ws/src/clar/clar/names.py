@@ -79,6 +79,8 @@ NODE_RECORDER: Final = "clar_recorder"
 NODE_CALIBRATED_TF: Final = "clar_calibrated_tf"
 NODE_MANAGER: Final = "clar_manager"
 NODE_TELEOP: Final = "clar_teleop"
+NODE_CALIBRATE: Final = "clar_calibrate"
+NODE_SCENE_CHECK: Final = "clar_scene_check"
 
 # Gates: checks that the arm waits for, each latched on TOPIC_GATES by the node that makes it
 GATE_CALIBRATION: Final = "calibration"
