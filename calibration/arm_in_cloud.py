@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,14 @@ class ArmCheck:
     distance_mm: float
     angle_deg: float
     explained_mm: float
+
+    def __str__(self) -> str:
+        x, y, z = self.shift_mm
+        return (
+            f"the arm appears {self.distance_mm:.1f} mm ({x:+.1f}, {y:+.1f}, {z:+.1f}) and {self.angle_deg:.2f} degrees"
+            f" beside its model; {self.points} points, median distance from its surface {self.median_mm:.1f} mm,"
+            f" {self.explained_mm:.1f} mm without that displacement"
+        )
 
 
 def check_arm(
@@ -128,7 +137,7 @@ def _compare(
 def _robust(J: Array, distances: Array) -> Array:
     """Displacement (6,) by iteratively reweighted least squares (Tukey), with a weak prior that it is small."""
     prior = np.diag([1 / _PRIOR_M**2] * 3 + [1 / _PRIOR_RAD**2] * 3)
-    x: Array = np.zeros(6)
+    x: NDArray[Any] = np.zeros(6)
     for _ in range(_ROUNDS):
         rest = distances - J @ x
         scale = max(1.4826 * float(np.median(np.abs(rest))), 5e-4)

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from clar_calibration.kinematics import arm_model
 from clar_core.geometry.camera import Intrinsics, pixel_rays
 from clar_core.simulation.scene import RobotIndices
 
@@ -15,6 +16,7 @@ Array = NDArray[np.float64]
 
 COLLISION_SHAPE, VISUAL_SHAPE = 3, 2
 """Geometry groups: the simulated depth camera sees the coarse shape, a real one the fine meshes."""
+SIMULATED_SERIAL = "simulated"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,12 @@ class ArmShape:
         self._robot = RobotIndices.of(model)
         self._groups = np.zeros(6, dtype=np.uint8)
         self._groups[group] = 1
+
+    @classmethod
+    def seen_by(cls, camera_serial: str) -> ArmShape:
+        """The shape that a camera sees: the fine meshes, or in the simulated cell the coarse ones."""
+        simulated = camera_serial == SIMULATED_SERIAL
+        return cls(arm_model(visual_meshes=not simulated), COLLISION_SHAPE if simulated else VISUAL_SHAPE)
 
     def expect(
         self,

@@ -55,10 +55,18 @@ class CameraFeed:
                 (Image, names.TOPIC_COLOR_IMAGE, self._on_color),
                 (CameraInfo, names.TOPIC_COLOR_INFO, None),
             ]
-        for kind, topic, callback in subscriptions:
+        self._subscriptions = [
             node.create_subscription(
                 kind, topic, callback or self._info_setter(topic), qos.SENSOR, callback_group=group
             )
+            for kind, topic, callback in subscriptions
+        ]
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        self._listener.unregister()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def missing(self, *, color: bool = True) -> str:
         """What has not arrived yet; empty when everything has."""
@@ -75,7 +83,7 @@ class CameraFeed:
 
     def color_after(self, stamp_s: float) -> Picture | None:
         """The oldest kept colour image that was captured after a time."""
-        return self._after(self._color, stamp_s)
+        return next(iter(self.colors_after(stamp_s)), None)
 
     def depth_near(self, stamp_s: float, within_s: float) -> Picture | None:
         """The depth image nearest to a time, None when all are further than ``within_s``."""
@@ -85,8 +93,11 @@ class CameraFeed:
 
     def depths_after(self, stamp_s: float) -> list[Picture]:
         """The kept depth images that were captured after a time, oldest first."""
-        with self._lock:
-            return [p for p in self._depth if p.stamp_s > stamp_s]
+        return self._all_after(self._depth, stamp_s)
+
+    def colors_after(self, stamp_s: float) -> list[Picture]:
+        """The kept colour images that were captured after a time, oldest first."""
+        return self._all_after(self._color, stamp_s)
 
     @property
     def color_intrinsics(self) -> Intrinsics:
@@ -114,9 +125,9 @@ class CameraFeed:
             return None
         return bridge.transform_to_matrix(found.transform)
 
-    def _after(self, pictures: deque[Picture], stamp_s: float) -> Picture | None:
+    def _all_after(self, pictures: deque[Picture], stamp_s: float) -> list[Picture]:
         with self._lock:
-            return next((p for p in pictures if p.stamp_s > stamp_s), None)
+            return [p for p in pictures if p.stamp_s > stamp_s]
 
     def _info_setter(self, topic: str):
         def keep(info: CameraInfo) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,20 @@ from clar import names
 from clar.calibrate_settings import CalibrateParameters, make_board, plan_settings, rough_poses
 from clar.calls import CallError, wait_until
 from clar.camera_feed import CameraFeed, Picture
+from clar.look import take_look
 from clar.node import ERROR, OK, Health, NodeError, SimpleNode, run_node
 from clar.scripted_arm import ScriptedArm
+from clar_calibration.arm_shape import ArmShape
 from clar_calibration.detection import DetectionError, detect
 from clar_calibration.kinematics import Arm, arm_model
 from clar_calibration.motion import is_new_view
 from clar_calibration.planning import Plan, plan
 from clar_calibration.quality import check_quality
+from clar_calibration.reference import save_scene
 from clar_calibration.report import write_report
-from clar_calibration.result import replace_calibration
+from clar_calibration.result import EYE_TO_HAND, replace_calibration
 from clar_calibration.samples import Rig, Sample, Session
-from clar_calibration.workflow import Outcome, solve_session
+from clar_calibration.workflow import Outcome, solve_session, verified, verify_arm
 from clar_core.cell_config import load_cell
 from clar_core.cli.calibrate import describe
 from clar_interfaces.msg import RobotState
@@ -63,7 +67,7 @@ class CalibrateNode(SimpleNode):
     def activate(self) -> None:
         """Listen, and begin."""
         p = self.parameters
-        group = ReentrantCallbackGroup()
+        group = self._group = ReentrantCallbackGroup()
         self._feed = CameraFeed(self, inverse_lens=p.inverse_lens, group=group)
         self._arm = ScriptedArm(self, group, speed_m_s=p.speed_m_s, turn_rad_s=p.turn_rad_s)
         threading.Thread(target=self._run, name="calibration", daemon=True).start()
@@ -98,7 +102,24 @@ class CalibrateNode(SimpleNode):
             self._collect_guided(session)
         self._say(f"solving {len(session)} samples")
         outcome = solve_session(session)
-        self._finish(outcome)
+        self._shape = ArmShape.seen_by(session.rig.camera_serial)
+        outcome = verified(outcome, verify_arm(outcome, self._shape))
+        self._finish(self._with_reference(outcome))
+
+    def _with_reference(self, outcome: Outcome) -> Outcome:
+        """Look at the scene, with the arm at home, and write it beside the calibration: later looks are compared."""
+        if outcome.result.set_up != EYE_TO_HAND:
+            return outcome
+        self._say("looking at the scene")
+        look = take_look(
+            self, self._group, inverse_lens=self.parameters.inverse_lens, cancelled=self.stop_requested.is_set
+        )
+        T_base_board = self._arm.pose @ outcome.solution.hand_eye.Y
+        margin = 1.2 * (self._board.outline - self._board.outline.mean(axis=0))
+        held = margin + self._board.outline.mean(axis=0)
+        scene = look.scene(outcome.result.T_base_optical, self._shape, T_base_board, held)
+        entry = save_scene(scene, self._output.with_suffix(".scene.safetensors"))
+        return replace(outcome, result=replace(outcome.result, reference=entry))
 
     def _finish(self, outcome: Outcome) -> None:
         report = Path(self.parameters.session) / "report.html"
