@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from clar_core.control.joints import FR3_LOWER_RAD, FR3_UPPER_RAD
 from clar_core.geometry.poses import delta_between, interpolate, inverse
-from clar_core.simulation.scene import FLANGE_TO_TCP_M, RobotIndices
+from clar_core.simulation.scene import FLANGE_TO_TCP_M, RobotIndices, compile_model
+from clar_core.simulation.tasks import get_task
 
 Array = NDArray[np.float64]
 
@@ -17,6 +18,11 @@ _DAMPING = 1e-4
 _JOINT_MARGIN_RAD = 0.2
 _SINGULAR_LEAST = 0.05
 _REACHED_M, _REACHED_RAD = 0.002, 0.01
+
+
+def arm_model(*, visual_meshes: bool = False) -> mujoco.MjModel:
+    """A scene with the robot, for kinematics and for its shape; what else stands in it does not matter."""
+    return compile_model(get_task("place_cube_in_basin"), visual_meshes=visual_meshes)
 
 
 class Arm:

@@ -17,6 +17,7 @@ class QualityLimits:
         angle_deg: 95 % bound of the error of the camera's rotation.
         views: fewest views behind it.
         rotation_spread_deg: how far the hand was turned about its second most used axis.
+        arm_mm: how far the arm in the depth image is from its model.
     """
 
     held_out_mm: float = 5.0
@@ -25,6 +26,7 @@ class QualityLimits:
     angle_deg: float = 0.3
     views: int = 10
     rotation_spread_deg: float = 8.0
+    arm_mm: float = 8.0
 
 
 DEFAULT_LIMITS = QualityLimits()
@@ -51,6 +53,9 @@ def shortcomings(result: CalibrationResult, limits: QualityLimits = DEFAULT_LIMI
     judge("error of the rotation (95 %)", quality.get("angle_deg"), limits.angle_deg, " degrees")
     judge("views", quality.get("views"), limits.views, "", at_least=True)
     judge("rotation spread", quality.get("rotation_spread_deg"), limits.rotation_spread_deg, " degrees", at_least=True)
+    arm = quality.get("arm")
+    if isinstance(arm, dict):
+        judge("distance of the arm from its model", arm.get("distance_mm"), limits.arm_mm, " mm")
     return found
 
 

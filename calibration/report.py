@@ -103,6 +103,17 @@ def _figures(report: Report, outcome: Outcome, limits: QualityLimits) -> None:
                 "bad" if abs(depth.at_work_mm) > 5.0 else "plain",
             )
         )
+    arm = outcome.result.quality.get("arm")
+    if arm is not None:
+        tiles.append(
+            tile(
+                "The arm against its model",
+                f"{arm['distance_mm']:.1f} mm",
+                f"and {arm['angle_deg']:.2f}° apart in the depth images, {arm['points']} points; at most"
+                f" {limits.arm_mm:g} mm",
+                arm["distance_mm"] <= limits.arm_mm,
+            )
+        )
     report.tiles(tiles)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import clar_core
+from clar_calibration.arm_in_cloud import ArmCheck, ArmNotSeenError, Posture, check_arm
+from clar_calibration.arm_shape import ArmShape
 from clar_calibration.depth_check import DepthCheck, check_depth
 from clar_calibration.detection import Detection, DetectionError, detect
 from clar_calibration.diagnosis import Diagnosis, diagnose, refuse_hopeless
-from clar_calibration.result import CalibrationResult
+from clar_calibration.result import EYE_TO_HAND, CalibrationResult
 from clar_calibration.samples import Rig, Sample, Session
 from clar_calibration.solver import LEAST_VIEWS, Solution, SolveError, solve
 from clar_core.geometry.poses import inverse
@@ -79,6 +81,39 @@ def solve_session(session: Session, *, refine_intrinsics: bool = False, now: dat
     depth = _check_depth(samples, numbers, solution, rig)
     result = _result(rig, solution, diagnosis, depth, numbers, rejected, now or datetime.now(UTC))
     return Outcome(session, numbers, detections, rejected, solution, diagnosis, depth, result)
+
+
+def verify_arm(outcome: Outcome, shape: ArmShape | None = None) -> ArmCheck | None:
+    """Compare the arm in the samples' depth with its model: a check by what the solver never saw.
+
+    None for a camera on the hand, which does not see the arm, and for samples without depth or joints.
+    """
+    session, rig = outcome.session, outcome.session.rig
+    if rig.set_up != EYE_TO_HAND or rig.depth is None:
+        return None
+    samples = [session.load(outcome.numbers[i]) for i in outcome.solution.used]
+    postures = [Posture(s.depth, s.joints_rad) for s in samples if s.depth is not None and s.joints_rad is not None]
+    if not postures:
+        return None
+    shape = shape or ArmShape.seen_by(rig.camera_serial)
+    try:
+        return check_arm(postures, outcome.result.T_base_optical, rig.depth, shape)
+    except ArmNotSeenError:
+        return None
+
+
+def verified(outcome: Outcome, check: ArmCheck | None) -> Outcome:
+    """The outcome with the check of the arm in its result."""
+    if check is None:
+        return outcome
+    arm = {
+        "points": check.points,
+        "distance_mm": _short(check.distance_mm),
+        "angle_deg": _short(check.angle_deg),
+        "shift_mm": [_short(v) for v in check.shift_mm],
+        "median_mm": _short(check.median_mm),
+    }
+    return replace(outcome, result=replace(outcome.result, quality={**outcome.result.quality, "arm": arm}))
 
 
 def software_versions() -> dict[str, str]:

@@ -20,6 +20,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from clar import names
 from clar_calibration import load_calibration
+from clar_calibration.result import EYE_TO_HAND
 from clar_core.cell_config import CellConfig, load_cell
 from clar_core.observation.stored import spec_of_checkpoint
 
@@ -49,6 +50,12 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument("record", default_value="false", choices=BOOLEAN, description="Record the run as a bag."),
     DeclareLaunchArgument("bag", default_value="", description="Bag to record; a new one in outputs/bags when empty."),
+    DeclareLaunchArgument(
+        "accept_calibration",
+        default_value="false",
+        choices=BOOLEAN,
+        description="Run although the calibration is old or poor, or the camera seems to have moved; it is logged.",
+    ),
     DeclareLaunchArgument(
         "robot_ip", default_value="", description="Address of the robot; the cell file's when empty."
     ),
@@ -88,7 +95,10 @@ def compose(context: LaunchContext) -> list[Node]:
     if given["auto_arm"] == "true" and not simulated:
         raise LaunchError("auto_arm: refused with hardware:=real; arm by hand: clar arm")
     cell = find_cell(given, share)
-    load_calibration(cell.calibration_path)
+    calibration = load_calibration(cell.calibration_path)
+    # A scene to compare with, of a camera that stands still: whether it was moved since can be told.
+    watched = bool(calibration.reference) and calibration.set_up == EYE_TO_HAND
+    accepted = given["accept_calibration"] == "true"
     checkpoint = find_checkpoint(given, share)
 
     recorder = [names.NODE_RECORDER] if given["record"] == "true" else []
@@ -113,7 +123,8 @@ def compose(context: LaunchContext) -> list[Node]:
                 "cell": str(cell.path),
                 "hardware": given["hardware"],
                 "robot_ip": robot_ip,
-                "required_gates": [names.GATE_CALIBRATION],
+                "required_gates": [names.GATE_CALIBRATION, *([names.GATE_SCENE] if watched else [])],
+                **({"overridden_gates": [names.GATE_SCENE]} if accepted else {}),
             },
             restart=True,
         ),
@@ -135,9 +146,12 @@ def compose(context: LaunchContext) -> list[Node]:
                 "calibration": str(cell.calibration_path),
                 # The simulated camera does not age.
                 **({"max_age_days": 0.0} if simulated else {}),
+                **({"accept_old": True, "accept_poor": True} if accepted else {}),
             },
         ),
     ]
+    if watched:
+        nodes.append(node(share, "scene_check", {"calibration": str(cell.calibration_path)}))
     if recorder:
         nodes.append(node(share, "recorder", recorder_parameters(given)))
     return [*nodes, *camera(given, share, cell, robot_ip)]

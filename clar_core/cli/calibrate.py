@@ -85,7 +85,7 @@ def solve(options: SolveOptions) -> int:
     from clar_calibration.report import write_report
     from clar_calibration.result import replace_calibration
     from clar_calibration.samples import Session
-    from clar_calibration.workflow import solve_session
+    from clar_calibration.workflow import solve_session, verified, verify_arm
 
     report = options.report or options.session / "report.html"
     try:
@@ -95,6 +95,7 @@ def solve(options: SolveOptions) -> int:
         if options.measured_width_mm is not None:
             session = session.with_board(session.rig.board.measured(options.measured_width_mm * 1e-3))
         outcome = solve_session(session, refine_intrinsics=options.refine_intrinsics)
+        outcome = verified(outcome, verify_arm(outcome))
         write_report(outcome, report)
         print(describe(outcome))
         poor = shortcomings(outcome.result)
@@ -119,6 +120,9 @@ def describe(outcome: Any) -> str:
     ]
     if outcome.depth is not None:
         lines.append(f"depth at {outcome.depth.mean_distance_m:.2f} m: {outcome.depth.at_work_mm:+.1f} mm")
+    arm = outcome.result.quality.get("arm")
+    if arm is not None:
+        lines.append(f"the arm appears {arm['distance_mm']:.1f} mm and {arm['angle_deg']:.2f} degrees beside its model")
     lines += [f"sample {number}: {text}" for number, text in outcome.rejected.items()]
     lines += [f"sample {outcome.numbers[v.number]}: {v.remark}" for v in solution.views if v.remark]
     lines += [f"warning: {text}" for text in outcome.diagnosis.warnings]

@@ -68,7 +68,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("doctor",), "check machine, robot, camera and cell file before a run", "clar_core.cli.doctor"),
         Command(("cell", "init"), "write a commented cell.yaml, the one file that a site edits", "clar_core.cli.cell"),
         _calibrate("board", "write a printable calibration board in true size", "clar_core.cli.calibrate"),
+        _calibrate("collect", "take views of the board with arm and camera, and calibrate", "clar.calibrate"),
         _calibrate("solve", "solve recorded samples; write calibration and report", "clar_core.cli.calibrate"),
+        _calibrate("verify", "compare the arm in the depth image with its model", "clar.calibrate"),
+        _calibrate("check", "tell whether the camera has moved since", "clar.calibrate"),
     ),
     "Demonstrations": (
         _data("inspect", "what a bag holds: topics, rates, episodes", "data_validate", leading=("inspect",)),

@@ -7,7 +7,19 @@ from pathlib import PurePath
 from setuptools import find_packages, setup
 
 PACKAGE = "clar"
-NODES = ("arm", "calibrated_tf", "camera", "cloud", "manager", "policy", "recorder", "sim", "teleop")
+NODES = (
+    "arm",
+    "calibrate",
+    "calibrated_tf",
+    "camera",
+    "cloud",
+    "manager",
+    "policy",
+    "recorder",
+    "scene_check",
+    "sim",
+    "teleop",
+)
 
 
 def shared_tree(folder: str) -> list[tuple[str, list[str]]]:

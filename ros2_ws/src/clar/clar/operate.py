@@ -50,7 +50,7 @@ _DIAGNOSTICS_PERIOD_S = 1.2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one operator command; returns 0 when the arm node did it, 1 when it refused or did not answer."""
     parsed = _parser().parse_args(arguments)
-    with _node() as node:
+    with short_lived_node() as node:
         try:
             if parsed.command == "status":
                 return _status(node)
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _node() -> Iterator[Node]:
+def short_lived_node() -> Iterator[Node]:
     """A node whose callbacks run in a thread of their own."""
     context = rclpy.Context()
     context.init()

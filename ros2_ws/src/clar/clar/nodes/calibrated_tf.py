@@ -23,7 +23,9 @@ from tf2_ros import Buffer, StaticTransformBroadcaster, TransformException, Tran
 from clar import bridge, names, qos
 from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.parameters import NodeParameters, parameter
-from clar_calibration import load_calibration
+from clar_calibration import CalibrationError, load_calibration
+from clar_calibration.quality import check_quality
+from clar_calibration.result import EYE_IN_HAND
 from clar_core.control.gates import Gate
 from clar_core.geometry.poses import delta_between, inverse
 
@@ -41,6 +43,7 @@ class CalibratedTfParameters(NodeParameters):
         30.0, "A calibration that is older is refused; 0 accepts any age.", unit="days", minimum=0.0, maximum=3650.0
     )
     accept_old: bool = parameter(False, "Run with a calibration older than max_age_days all the same; it is logged.")
+    accept_poor: bool = parameter(False, "Run with a calibration that is not good enough all the same; it is logged.")
     translation_tolerance_m: float = parameter(
         0.001, "Admitted difference to the driver's stored transform.", unit="m", minimum=1e-6, maximum=0.05
     )
@@ -59,13 +62,16 @@ class CalibratedTfNode(SimpleNode):
         """Load and check the calibration, publish its hash, and wait for the driver."""
         p = self.parameters
         self._calibration = load_calibration(p.calibration)
-        if self._calibration.base_frame != p.base_frame:
+        in_hand = self._calibration.set_up == EYE_IN_HAND
+        expected = names.TCP_FRAME if in_hand else p.base_frame
+        if self._calibration.base_frame != expected:
             raise NodeError(
-                f"{p.calibration}: frames.base: expected {p.base_frame}, got {self._calibration.base_frame};"
-                " calibrate in the base frame of this robot"
+                f"{p.calibration}: frames.base: expected {expected}, got {self._calibration.base_frame};"
+                f" calibrate in the {'TCP' if in_hand else 'base'} frame of this robot"
             )
         self._remark = ""
         self._check_age()
+        self._check_quality()
         self._own: TransformStamped | None = None
         self._since_s = time.monotonic()
         self.create_publisher(String, names.TOPIC_CALIBRATION, qos.LATCHED).publish(String(data=self._calibration.hash))
@@ -102,6 +108,15 @@ class CalibratedTfNode(SimpleNode):
                 raise NodeError(f"{p.calibration}: {error}, or set accept_old") from error
             self._remark = f"accepted by override: {error}"
             self.get_logger().warning(self._remark)
+
+    def _check_quality(self) -> None:
+        try:
+            check_quality(self._calibration)
+        except CalibrationError as error:
+            if not self.parameters.accept_poor:
+                raise NodeError(f"{self.parameters.calibration}: {error}, or set accept_poor") from error
+            self._remark = "; ".join(filter(None, (self._remark, f"accepted by override: {error}")))
+            self.get_logger().warning(f"accepted by override: {error}")
 
     def _compose(self) -> None:
         c = self._calibration

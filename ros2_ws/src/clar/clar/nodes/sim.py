@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from tf2_ros import StaticTransformBroadcaster
@@ -20,10 +21,13 @@ from clar.bridge import array_to_image, array_to_jpeg, intrinsics_to_camera_info
 from clar.camera_frames import camera_tree
 from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.parameters import NodeParameters, parameter
-from clar_core.simulation.camera import T_DEPTH_COLOR, DepthNoise
+from clar_calibration.simulated import board_plate
+from clar_core.geometry.poses import Array, make_pose, rotation_vector_to_matrix
+from clar_core.simulation.camera import T_BASE_DEPTH, T_DEPTH_COLOR, DepthNoise
 from clar_core.simulation.live import DEFAULT_ADDRESS, LiveCell, LiveCellError
 from clar_core.simulation.live_snapshot import Snapshot
 from clar_core.simulation.live_view import LiveView
+from clar_core.simulation.scene import place_camera
 from clar_interfaces.msg import SimState
 from clar_interfaces.srv import ResetCell
 
@@ -44,6 +48,13 @@ class SimParameters(NodeParameters):
         True, "Disturb the depth as a D455 does. Without it a cell at rest looks like a frozen camera."
     )
     visual_meshes: bool = parameter(False, "Show the robot's fine meshes in colour images: pretty, five times slower.")
+    board: bool = parameter(False, "Put a calibration board into the hand.")
+    camera_shift_mm: tuple[float, ...] = parameter(
+        (), "Displace the camera by x y z in the base frame, as a bumped tripod is.", unit="mm"
+    )
+    camera_turn_deg: tuple[float, ...] = parameter(
+        (), "Turn the camera by this rotation vector, in the base frame.", unit="deg"
+    )
     jpeg_quality: int = parameter(85, "Quality of the compressed colour images.", minimum=10, maximum=100)
     state_rate_hz: float = parameter(10.0, "Rate of the cell's state.", unit="Hz", minimum=1.0, maximum=100.0)
     real_time_factor_min: float = parameter(
@@ -64,6 +75,9 @@ class SimNode(SimpleNode):
     def configure(self) -> None:
         """Start the physics. Refuses an unknown task and an address that is taken or not this machine's."""
         p = self.parameters
+        for name in ("camera_shift_mm", "camera_turn_deg"):
+            if len(getattr(p, name)) not in (0, 3):
+                raise NodeError(f"{name}: expected three numbers or none, got {list(getattr(p, name))}")
         self._cell = LiveCell(p.task, p.seed, address=p.robot_ip)
         self.on_release(self._cell.close)
         self.get_logger().info(f"simulated robot at {p.robot_ip}, task {p.task}, physics in process {self._cell.pid}")
@@ -138,7 +152,9 @@ class SimNode(SimpleNode):
                 noise=DepthNoise() if p.depth_noise else None,
                 visual_meshes=p.visual_meshes,
                 seed=p.seed,
+                plate=board_plate() if p.board else None,
             )
+            place_camera(self._view.model, _displaced(p))
             self._epoch = snapshot.epoch
         self._view.show(snapshot)
         return self._view
@@ -192,6 +208,13 @@ class SimNode(SimpleNode):
         else:
             response.success, response.message = True, f"{self._cell.task}, seed {request.seed}"
         return response
+
+
+def _displaced(p: SimParameters) -> Array:
+    """``T_base_depth`` (4, 4) of the camera where the parameters put it."""
+    shift = np.array(p.camera_shift_mm or (0.0, 0.0, 0.0)) * 1e-3
+    turn = rotation_vector_to_matrix(np.radians(p.camera_turn_deg or (0.0, 0.0, 0.0)))
+    return make_pose(turn @ T_BASE_DEPTH[:3, :3], T_BASE_DEPTH[:3, 3] + shift)
 
 
 def main() -> int:
