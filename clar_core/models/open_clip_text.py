@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,10 +38,10 @@ class OpenClipText:
                 f"text encoder: no weights at {self.weights}; give a local file of {model} with --text-weights, or use "
                 "--text-encoder words, which needs none"
             )
-        open_clip = _open_clip()
+        open_clip = import_open_clip()
         try:
             self._clip = open_clip.create_model(model, pretrained=str(self.weights), device="cpu").eval()
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, KeyError, ValueError, SafetensorError) as error:
             raise TextEncoderError(
                 f"text encoder: {self.weights} cannot be loaded as {model} ({error}); choose the model of the file"
             ) from error
@@ -61,7 +62,7 @@ class OpenClipText:
         return {"kind": "open_clip", "model": self.model, "weights": str(self.weights.resolve())}
 
 
-def _open_clip() -> Any:
+def import_open_clip() -> Any:
     """Import open_clip. torchvision's CPU build lacks two operators that its own import asks for."""
     for name, schema in _VISION_OPERATORS.items():
         if not hasattr(torch.ops.torchvision, name):
