@@ -82,6 +82,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("train", "controls"), "train what a run is held against", "clar_core.cli.train_controls"),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
+        Command(("eval", "live"), "evaluate a checkpoint through the nodes, simulated or real", "clar.evaluation.main"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),
     ),
 }

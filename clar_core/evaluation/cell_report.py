@@ -95,8 +95,7 @@ def _page(evaluation: Evaluation, command: str, pictures: Sequence[tuple[Contend
     what = evaluation.tasks[0] if len(evaluation.tasks) == 1 else f"{len(evaluation.tasks)} tasks"
     page = Report(
         f"{what}: {outcome.successes} of {outcome.trials}",
-        f"{policy.source}, in the gymnasium front of the simulated cell, from starts that training and the choice of "
-        "the checkpoint never saw.",
+        f"{policy.source}, {evaluation.front}, from starts that training and the choice of the checkpoint never saw.",
     )
     page.tiles(_tiles(evaluation, policy, outcome))
     if config.camera_move is not None:
@@ -126,7 +125,8 @@ def _tiles(evaluation: Evaluation, policy: Contender, outcome: Proportion) -> li
         tiles.append(Tile("Mean of the tasks", _percent(evaluation.mean_rate(policy)), f"lowest: {worst}"))
     if durations.count:
         tiles.append(Tile("Time to success", f"{durations.p50:.1f} s", f"p99 {durations.p99:.1f} s, simulated"))
-    tiles.append(Tile("Decision", f"{decisions.p50:.1f} ms", "median over trials, on this machine"))
+    if decisions.count and decisions.maximum > 0:
+        tiles.append(Tile("Decision", f"{decisions.p50:.1f} ms", "median over trials, on this machine"))
     return tiles
 
 
@@ -183,6 +183,8 @@ def _selection(page: Report, evaluation: Evaluation) -> None:
 
 
 def _strata(page: Report, evaluation: Evaluation, policy: Contender) -> None:
+    if len({t.start_m for t in evaluation.of(policy)}) < 2:
+        return  # on the robot nobody knows where the objects stood
     page.heading(
         "By start",
         "Where the object that is handled first stood, as the robot sees it; split at the medians of the starts.",
