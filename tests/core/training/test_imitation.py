@@ -16,15 +16,18 @@ from safetensors.torch import load_file
 from clar_core.data.augmentation import AugmentationConfig
 from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, collate, fit_normalizer
 from clar_core.models import registry
+from clar_core.models.clar import Clar, ClarConfig
 from clar_core.models.registry import PolicyConfig, build_policy
+from clar_core.observation.spec import ObservationSpec
 from clar_core.runtime import InstructionError, PolicyRuntime
 from clar_core.training.checkpoints import CheckpointError, load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
 from clar_core.training.loop import TrainingError
+from clar_core.training.pretrain_checkpoints import Pretrained, save_pretrained
 from clar_core.training.run import ImitationRun
 from clar_core.training.samples import FeatureSamples
-from tests.core.data.demonstrations import episode, write_store
+from tests.core.data.demonstrations import SPEC, episode, write_store
 from tests.core.training.policies import TINY
 
 
@@ -113,7 +116,9 @@ import sys
 from pathlib import Path
 from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, collate, fit_normalizer
 from clar_core.models import registry
+from clar_core.models.clar import Clar, ClarConfig
 from clar_core.models.registry import PolicyConfig, build_policy
+from clar_core.observation.spec import ObservationSpec
 from clar_core.runtime import InstructionError, PolicyRuntime
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
@@ -326,3 +331,43 @@ def test_a_configuration_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
         ImitationConfig.from_dict({**stored, "colour": 1})
     with pytest.raises(ValueError, match=r"training.stores: missing"):
         ImitationConfig.from_dict({})
+
+
+def pretrained(directory: Path, spec: ObservationSpec = SPEC, depth: int = 2) -> tuple[Path, Clar]:
+    torch.manual_seed(5)
+    model_config = ClarConfig(encoder=replace(TINY, depth=depth, drop_path=0.5))
+    model = Clar(model_config)
+    save_pretrained(directory, Pretrained(model, model_config, spec))
+    return directory, model
+
+
+def test_a_policy_starts_from_a_pretrained_encoder(tmp_path: Path) -> None:
+    source, model = pretrained(tmp_path / "pretrained")
+    best = train_imitation(config(tmp_path, init_from=source, encoder_training="frozen", cached_views=1))
+    kept = load_checkpoint(best).policy.encoder
+    assert kept is not None
+    for name, value in model.encoder.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_pretrained_encoder_that_does_not_fit_is_refused_by_field(tmp_path: Path) -> None:
+    other = pretrained(tmp_path / "other", replace(SPEC, depth_max_m=1.5))[0]
+    with pytest.raises(CheckpointError, match=r"another observation .* depth_max_m"):
+        train_imitation(config(tmp_path, init_from=other))
+    deeper = pretrained(tmp_path / "deeper", depth=3)[0]
+    with pytest.raises(CheckpointError, match=r"model.encoder.depth is 3, the run asks for 2"):
+        train_imitation(config(tmp_path, init_from=deeper))
+    with pytest.raises(CheckpointError, match=r"holds a pre-trained point encoder"):
+        train_imitation(config(tmp_path, init_from=deeper, encoder="blind"))
+
+
+def test_a_policy_starts_from_a_file_of_point_mae(tmp_path: Path) -> None:
+    _, model = pretrained(tmp_path / "pretrained")
+    state = {f"module.MAE_encoder.{name}": value for name, value in model.encoder.state_dict().items()}
+    torch.save({"base_model": state}, tmp_path / "point_mae.pth")
+    best = train_imitation(
+        config(tmp_path, init_from=tmp_path / "point_mae.pth", encoder_training="frozen", cached_views=1)
+    )
+    kept = load_checkpoint(best).policy.state_dict()
+    weight = "blocks.blocks.0.attn.qkv.weight"
+    torch.testing.assert_close(kept[f"encoder.{weight}"], model.encoder.state_dict()[weight], rtol=0, atol=0)
