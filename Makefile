@@ -9,6 +9,8 @@ LOCK ?=
 # SYSTEM_PACKAGES=skip: do not look for Debian packages.
 SYSTEM_PACKAGES ?=
 PYTHON ?= $(shell scripts/find_python.sh)
+# TASK=open_drawer: the task of the demo.
+TASK ?= place_cube_in_basin
 # ARGS="--trials 2": arguments of the command that a target runs.
 ARGS ?=
 
@@ -25,8 +27,8 @@ setup:  ## install and build everything; continues where it was interrupted
 	@test -n "$(PYTHON)"
 	@"$(PYTHON)" -m scripts.setup --lock $(or $(LOCK),default) $(if $(filter skip,$(SYSTEM_PACKAGES)),--skip-system-packages)
 
-demo: setup  ## five trials of the shipped policy in the live simulated cell; report in outputs/demo
-	@$(IN_ENVIRONMENT) clar demo $(ARGS)
+demo: setup  ## five trials of a task's policy in the live simulated cell; report in outputs/demo
+	@$(IN_ENVIRONMENT) clar demo $(TASK) $(ARGS)
 
 test: setup  ## lint, types and the whole test suite
 	@$(IN_ENVIRONMENT) scripts/run_tests.sh $(ARGS)

@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from clar_core.evaluation.statistics import Proportion
 from clar_core.evaluation.trials import EXPERT, FRESH_SEEDS, ExpertActor, evaluate, run_trial
+from clar_core.simulation.collect import Perturbation, drive
 from clar_core.simulation.env import CellEnv, EnvConfig
 from clar_core.simulation.tasks import TASKS
 
 EXPERT_BOUND = 0.98
+PERTURBED_BOUND = 0.95
 SPEED_BOUND = 5.0
 TIMED_TRIALS = 8
 
@@ -37,6 +39,20 @@ def main() -> int:
         failed = sorted(t.seed for t in trials if not t.success)
         reference = f"{outcome}; failed seeds: {', '.join(map(str, failed)) or 'none'}"
         bench.claim(f"{task}: expert's success rate", outcome.rate, "", at_least=EXPERT_BOUND, reference=reference)
+    for task in sorted(TASKS):
+        env = CellEnv(EnvConfig(task=task, render_depth=False))
+        outcomes = [
+            drive(env, seed, lambda observation, label: None, perturb=Perturbation())
+            for seed in tqdm(seeds, unit="trial", desc=f"{task}, perturbed")
+        ]
+        outcome = Proportion(sum(outcomes), len(outcomes))
+        bench.claim(
+            f"{task}: expert's success rate under perturbation",
+            outcome.rate,
+            "",
+            at_least=PERTURBED_BOUND,
+            reference=f"{outcome}; the bursts of `clar data collect`",
+        )
     return bench.finish()
 
 

@@ -32,6 +32,7 @@ FINAL_M = 0.005
 FINAL_DEG = 1.0
 MEAN_M = 0.005
 REAL_TIME_FACTOR = 0.8
+STARTS = {"place_cube_in_basin": 3, "open_drawer": 5, "pick_banana": 3, "put_bread": 3, "water_flower": 3}
 
 
 def replay_both(actions: Array, task: str, seed: int, address: str) -> tuple[Replay, Replay, float]:
@@ -58,8 +59,7 @@ def main() -> int:
     bench = Benchmark("parity", "Gymnasium front against live front, same actions")
     cases = [
         ("free motion", "place_cube_in_basin", 1, free_actions(1, step_m=0.012, step_rad=0.04)),
-        ("place_cube_in_basin", "place_cube_in_basin", 3, expert_actions("place_cube_in_basin", 3)),
-        ("open_drawer", "open_drawer", 5, expert_actions("open_drawer", 5)),
+        *((task, task, seed, expert_actions(task, seed)) for task, seed in STARTS.items()),
     ]
     for name, task, seed, actions in cases:
         try:

@@ -95,6 +95,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("attention",), "show where a pre-trained encoder looks", "clar_core.cli.attention"),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
+        Command(("eval", "live"), "evaluate a checkpoint through the nodes, simulated or real", "clar.evaluation.main"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),
     ),
 }

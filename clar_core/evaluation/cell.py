@@ -81,6 +81,7 @@ class Evaluation:
         chosen: checkpoint that was chosen for the policy and what it is compared with, by name.
         trials: by contender's key and task, in order of seeds.
         journal: where they are kept.
+        front: where they were run, for the report.
     """
 
     config: EvaluationConfig
@@ -89,6 +90,7 @@ class Evaluation:
     journal: Journal
     chosen: dict[str, str] = field(default_factory=dict)
     trials: dict[tuple[str, str], list[Trial]] = field(default_factory=dict)
+    front: str = "in the gymnasium front of the simulated cell"
 
     def of(self, contender: Contender, task: str | None = None) -> list[Trial]:
         """Trials of a contender, of one task or of all."""

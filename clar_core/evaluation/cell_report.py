@@ -14,11 +14,11 @@ import numpy as np
 
 from clar_core.evaluation import charts
 from clar_core.evaluation.cell import Evaluation
-from clar_core.evaluation.contenders import CONTROLS, Contender
+from clar_core.evaluation.contenders import CONTROLS, Contender, run_of
 from clar_core.evaluation.report import Report, Tile
 from clar_core.evaluation.statistics import Percentiles, Proportion
 from clar_core.evaluation.strata import by_region, middle_of
-from clar_core.evaluation.trials import EXPERT, SELECTION_SEEDS, summarize
+from clar_core.evaluation.trials import SELECTION_SEEDS, summarize
 
 _COLUMNS = (
     "contender", "role", "task", "seed", "success", "steps", "duration_s", "reason",
@@ -95,8 +95,7 @@ def _page(evaluation: Evaluation, command: str, pictures: Sequence[tuple[Contend
     what = evaluation.tasks[0] if len(evaluation.tasks) == 1 else f"{len(evaluation.tasks)} tasks"
     page = Report(
         f"{what}: {outcome.successes} of {outcome.trials}",
-        f"{policy.source}, in the gymnasium front of the simulated cell, from starts that training and the choice of "
-        "the checkpoint never saw.",
+        f"{policy.source}, {evaluation.front}, from starts that training and the choice of the checkpoint never saw.",
     )
     page.tiles(_tiles(evaluation, policy, outcome))
     if config.camera_move is not None:
@@ -104,7 +103,8 @@ def _page(evaluation: Evaluation, command: str, pictures: Sequence[tuple[Contend
         told = "recalibrated" if move.recalibrated else "NOT recalibrated, as a policy in the image's frame would be"
         page.heading("The camera was moved", _camera_words(move.distance_m, move.angle_rad, told))
     page.heading("Success", "95 % Wilson intervals. " + _sentence_words(evaluation))
-    page.table(["", *evaluation.tasks, "mean"], *_success_rows(evaluation))
+    mean = ["mean"] if len(evaluation.tasks) > 1 else []
+    page.table(["", *evaluation.tasks, *mean], *_success_rows(evaluation))
     _controls(page, evaluation)
     _comparison(page, evaluation)
     _selection(page, evaluation)
@@ -126,7 +126,8 @@ def _tiles(evaluation: Evaluation, policy: Contender, outcome: Proportion) -> li
         tiles.append(Tile("Mean of the tasks", _percent(evaluation.mean_rate(policy)), f"lowest: {worst}"))
     if durations.count:
         tiles.append(Tile("Time to success", f"{durations.p50:.1f} s", f"p99 {durations.p99:.1f} s, simulated"))
-    tiles.append(Tile("Decision", f"{decisions.p50:.1f} ms", "median over trials, on this machine"))
+    if decisions.count and decisions.maximum > 0:
+        tiles.append(Tile("Decision", f"{decisions.p50:.1f} ms", "median over trials, on this machine"))
     return tiles
 
 
@@ -134,7 +135,8 @@ def _success_rows(evaluation: Evaluation) -> tuple[list[list[str]], list[Any]]:
     rows, tones = [], []
     for c in (*evaluation.having("fresh"), *evaluation.having("control")):
         cells = [_cell(evaluation.outcome(c, task)) for task in evaluation.tasks]
-        rows.append([c.name, *cells, _percent(evaluation.mean_rate(c))])
+        mean = [_percent(evaluation.mean_rate(c))] if len(cells) > 1 else []
+        rows.append([c.name, *cells, *mean])
         tones.append("good" if c.role == "fresh" else "plain")
     return rows, tones
 
@@ -144,8 +146,8 @@ def _controls(page: Report, evaluation: Evaluation) -> None:
     page.table(["control", "what it tells"], [[name, text] for name, text in CONTROLS.items()])
     if missing := _missing_controls(evaluation):
         page.heading("Not measured", f"{', '.join(missing)}: without them success cannot be credited to seeing.")
-        run = evaluation.config.checkpoint
-        page.command(f"clar train controls {run}    # then evaluate again" if run != EXPERT else "the expert has none")
+        if (run := run_of(evaluation.config.checkpoint)) is not None:
+            page.command(f"clar train controls {run}    # then evaluate again")
 
 
 def _comparison(page: Report, evaluation: Evaluation) -> None:
@@ -154,7 +156,11 @@ def _comparison(page: Report, evaluation: Evaluation) -> None:
         return
     first, second = compared
     over_all = evaluation.comparison(first, second)
-    page.heading("Comparison", over_all.verdict(f"policy ({first.source})", f"compared ({second.source})"))
+    verdict = over_all.verdict(f"policy ({first.source})", f"compared ({second.source})")
+    page.heading(
+        "Comparison",
+        f"{verdict} Same starts for both; p from the exact test of McNemar, the interval is Newcombe's for pairs.",
+    )
     rows = []
     for task in (*evaluation.tasks, None) if len(evaluation.tasks) > 1 else evaluation.tasks:
         c = evaluation.comparison(first, second, task)
@@ -163,7 +169,6 @@ def _comparison(page: Report, evaluation: Evaluation) -> None:
         difference = f"{100 * c.difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
         rows.append([task or "all", *counts, difference, f"{c.p_value:.3g}"])
     page.table(["task", "both", "only policy", "only compared", "neither", "difference", "p"], rows)
-    page.heading("", "Same starts for both. p: exact test of McNemar. Interval: Newcombe's for paired proportions.")
 
 
 def _selection(page: Report, evaluation: Evaluation) -> None:
@@ -183,6 +188,8 @@ def _selection(page: Report, evaluation: Evaluation) -> None:
 
 
 def _strata(page: Report, evaluation: Evaluation, policy: Contender) -> None:
+    if len({t.start_m for t in evaluation.of(policy)}) < 2:
+        return  # on the robot nobody knows where the objects stood
     page.heading(
         "By start",
         "Where the object that is handled first stood, as the robot sees it; split at the medians of the starts.",

@@ -54,11 +54,19 @@ def candidates(path: str) -> dict[str, str]:
     return {str(p.relative_to(run)): str(p) for p in (run / "best", run / "last", *kept)}
 
 
+def run_of(path: str) -> Path | None:
+    """The training run that a path is, or whose checkpoint it is; ``None`` for the expert and for a lone checkpoint."""
+    if path == EXPERT:
+        return None
+    place = Path(path)
+    return next((p for p in (place, place.parent, place.parent.parent) if is_run(p)), None)
+
+
 def controls_of(path: str) -> dict[str, str]:
     """Controls that were trained beside a run (``clar train controls``), by name; of a checkpoint, those of its run."""
-    if path == EXPERT:
+    home = run_of(path)
+    if home is None:
         return {}
-    home = Path(path) if is_run(path) else Path(path).parent
     found: dict[str, str] = {}
     for name in CONTROLS:
         place = home / "controls" / name

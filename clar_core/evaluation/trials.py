@@ -23,6 +23,8 @@ SELECTION_SEEDS = 500_000
 FRESH_SEEDS = 1_000_000
 """Seeds from here on are for what is reported: neither training nor the choice of a checkpoint saw them."""
 
+LIVE_SEEDS = 2_000_000
+"""The same for the live stack."""
 ORACLE_FILE = "oracle.json"
 
 Observation = dict[str, NDArray[np.float32]]

@@ -28,7 +28,8 @@ class ImitationConfig:
         history: observations that a decision is made from.
         chunk: actions that are predicted at once.
         head_norm: normalisation of the joined modalities.
-        init_from: checkpoint directory, of a policy or of pre-training, whose weights training starts from.
+        init_from: whose weights training starts from: a policy's checkpoint, or, for the encoder alone, a checkpoint of
+            ``clar pretrain`` or a file of Point-MAE.
         init_encoder_only: take only its encoder.
         encoder_training: ``scratch`` at the head's rate, ``finetune`` at a tenth of it, ``frozen`` at ``init_from``,
             ``frozen_random`` as a control. The features of a frozen encoder are computed once.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from clar_core.data.datasets import Demonstrations, ImitationDataset, fit_normal
 from clar_core.losses import policy_loss
 from clar_core.models.policy import Policy, PolicyHeadConfig
 from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
-from clar_core.training.checkpoints import Checkpoint, CheckpointError, check_observation, load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.language import Language, instruction_features
 from clar_core.training.loop import (
@@ -28,9 +26,9 @@ from clar_core.training.loop import (
     parameter_groups,
 )
 from clar_core.training.memory import keep_freed_memory
-from clar_core.training.pretrain_checkpoints import Pretrained, is_pretrained, load_pretrained
 from clar_core.training.run import ImitationRun
 from clar_core.training.samples import CloudSamples, FeatureSamples, Samples
+from clar_core.training.starting_point import start_from
 
 _STATISTICS_BATCHES = 64
 _REFRESH_S, _LOG_REFRESH_S = 0.5, 30.0
@@ -44,7 +42,7 @@ def train_imitation(config: ImitationConfig) -> Path:
 
     Raises:
         StoreError: the demonstrations cannot be used.
-        CheckpointError: ``init_from`` cannot be used.
+        CheckpointError, ImportedWeightsError: ``init_from`` cannot be used.
         TextEncoderError: the instructions cannot be encoded.
         TrainingError: the run in ``output`` is another one, or the loss is no longer finite.
         KeyboardInterrupt: after an interruption, once the state is saved.
@@ -54,17 +52,12 @@ def train_imitation(config: ImitationConfig) -> Path:
     training, validation = data.split(config.validation_fraction, config.seed)
     language = instruction_features(data, config) if config.language else None
     augmentation = config.augmentation if config.augment else None
-    start = _starting_checkpoint(config, data)
-
-    # Weights that are continued keep their units; an encoder alone has none but the spec's.
-    continued = start is not None and not config.init_encoder_only
-    if isinstance(start, Checkpoint) and continued:
-        normalizer = start.normalizer
-    else:
-        normalizer = fit_normalizer(data, training, augmentation, config.seed)
-    model_config = _model_config(config, start, language)
+    model_config = _model_config(config, language)
     policy = build_policy(model_config)
-    _initialise(policy, start, config)
+    continued = None if config.init_from is None else start_from(policy, model_config, config, data.spec)
+    normalizer = continued or fit_normalizer(data, training, augmentation, config.seed)
+    if config.encoder_is_fixed and policy.encoder is not None:
+        policy.encoder.requires_grad_(False)
     policy.to(device)
     averaged = AveragedWeights(policy, config.ema_decay, fixed="encoder." if config.encoder_is_fixed else None)
     optimizer = torch.optim.AdamW(_parameter_groups(policy, config), fused=True)
@@ -166,57 +159,10 @@ def _prepare_machine(config: ImitationConfig) -> torch.device:
     return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _starting_checkpoint(config: ImitationConfig, data: Demonstrations) -> Checkpoint | Pretrained | None:
-    if config.init_from is None:
-        return None
-    checkpoint: Checkpoint | Pretrained
-    if is_pretrained(config.init_from):
-        if not config.init_encoder_only:
-            raise TrainingError(
-                f"{config.init_from} is a checkpoint of pre-training: it has an encoder and no policy head; "
-                "start from it with --init-encoder-only"
-            )
-        checkpoint = load_pretrained(config.init_from)
-    else:
-        checkpoint = load_checkpoint(config.init_from)
-    check_observation(checkpoint, data.spec)
-    return checkpoint
-
-
-def _model_config(
-    config: ImitationConfig, start: Checkpoint | Pretrained | None, language: Language | None
-) -> PolicyConfig:
-    """The architecture asked for; with ``init_from``, the starting checkpoint must have the same."""
+def _model_config(config: ImitationConfig, language: Language | None) -> PolicyConfig:
     width = 0 if language is None else language.features.shape[1]
     head = PolicyHeadConfig(norm=config.head_norm, language_dim=width, history=config.history, chunk=config.chunk)
-    wanted = PolicyConfig(encoder=encoder_preset(config.encoder), head=head)
-    if start is not None:
-        parts = ("encoder",) if config.init_encoder_only else ("encoder", "head")
-        for part in parts:
-            mine, theirs = wanted.to_dict()[part], _architecture(start)[part]
-            for name in sorted(set(mine) | set(theirs)):
-                if mine.get(name) != theirs.get(name):
-                    raise CheckpointError(
-                        f"{config.init_from}/config.json: model.{part}.{name} is {theirs.get(name)!r}, "
-                        f"the run asks for {mine.get(name)!r}; choose the encoder and head that the checkpoint has"
-                    )
-    return wanted
-
-
-def _architecture(start: Checkpoint | Pretrained) -> dict[str, Any]:
-    if isinstance(start, Pretrained):
-        return PolicyConfig(encoder=start.config.encoder).to_dict()
-    return start.config.to_dict()
-
-
-def _initialise(policy: Policy, start: Checkpoint | Pretrained | None, config: ImitationConfig) -> None:
-    if start is not None:
-        weights = (start.model if isinstance(start, Pretrained) else start.policy).state_dict()
-        if config.init_encoder_only:
-            weights = {name: value for name, value in weights.items() if name.startswith("encoder.")}
-        policy.load_state_dict(weights, strict=not config.init_encoder_only)
-    if config.encoder_is_fixed and policy.encoder is not None:
-        policy.encoder.requires_grad_(False)
+    return PolicyConfig(encoder=encoder_preset(config.encoder), head=head)
 
 
 def _parameter_groups(policy: Policy, config: ImitationConfig) -> list[dict[str, object]]:

@@ -5,78 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-STAND_IN = Path(__file__).with_name("stand_in_stack.py")
-TIMEOUT_S = 120.0
+from tests.ros.stack_command import StackCommand, await_that
 
 
-@pytest.fixture
-def ros2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a program named ros2 first on the path, that plays the stack in the given way."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / "ros2"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return lambda kind: monkeypatch.setenv("STAND_IN", kind)
-
-
-class Demo:
-    """A demo process and the stack that it started."""
-
+class Demo(StackCommand):
     def __init__(self, output: Path, *arguments: str) -> None:
-        self.output = output
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "clar.demo.main", "--output", str(output), "--no-video", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def finish(self) -> tuple[int, str]:
-        text, _ = self.process.communicate(timeout=TIMEOUT_S)
-        return self.process.returncode, text
-
-    def stack(self) -> list[int]:
-        """Processes that carry a demo's mark and were started for this output."""
-        return [pid for pid in marked() if str(self.output) in command(pid) or parent_is_marked(pid)]
-
-
-def marked() -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdecimal() and b"CLAR_DEMO_RUN=" in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
-def parent_is_marked(pid: int) -> bool:
-    return "signal.SIG_IGN" in command(pid)
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.05)
+        super().__init__("clar.demo.main", output, "--no-video", *arguments)
 
 
 @pytest.fixture
@@ -117,6 +57,20 @@ def test_a_good_run_is_reported_and_leaves_nothing_behind(
     assert "clar demo place_cube_in_basin --seeds 1000001 1000002 1000003" in page
     log = (demo.output / "launch.log").read_text()
     assert "policy.launch.py hardware:=sim record:=true auto_arm:=true" in log
+
+
+def test_a_policy_trained_here_is_found(
+    ros2: Callable[[str], None], start: Callable[..., Demo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ros2("well")
+    trained = tmp_path / "outputs" / "training" / "water_flower" / "best"
+    trained.mkdir(parents=True)
+    (trained / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    demo = start("water_flower", "--trials", "1")
+    code, text = demo.finish()
+    assert code == 0, text
+    assert f"checkpoint:={trained}" in demo.log()
 
 
 def test_seeds_are_fresh_unless_given(ros2: Callable[[str], None], start: Callable[..., Demo]) -> None:
@@ -177,7 +131,7 @@ def test_an_interrupted_demo_leaves_no_process(
 ) -> None:
     ros2("endless")
     demo = start("--trials", "1")
-    await_that(lambda: "arguments:" in log_of(demo))
+    await_that(lambda: "arguments:" in demo.log())
     await_that(lambda: bool(demo.stack()))
     demo.process.send_signal(number)
     code, text = demo.finish()
@@ -199,7 +153,7 @@ def test_what_ignores_signals_is_killed_and_named(ros2: Callable[[str], None], s
 def test_a_killed_demo_takes_the_stack_with_it(ros2: Callable[[str], None], start: Callable[..., Demo]) -> None:
     ros2("endless")
     demo = start("--trials", "1")
-    await_that(lambda: "arguments:" in log_of(demo))
+    await_that(lambda: "arguments:" in demo.log())
     await_that(lambda: bool(demo.stack()))
     time.sleep(0.5)
     demo.process.kill()
@@ -212,7 +166,7 @@ def test_a_second_stack_on_the_domain_is_refused(
 ) -> None:
     ros2("endless")
     first = start("--trials", "1")
-    await_that(lambda: "trials began" in log_of(first))
+    await_that(lambda: "trials began" in first.log())
     other = Demo(tmp_path / "other", "--trials", "1")
     try:
         code, text = other.finish()
@@ -225,7 +179,11 @@ def test_a_second_stack_on_the_domain_is_refused(
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--trials", "0"], "--trials: expected at least 1"), (["no_such_task"], "unknown task 'no_such_task'")],
+    [
+        (["--trials", "0"], "--trials: expected at least 1"),
+        (["no_such_task"], "unknown task 'no_such_task'"),
+        (["water_flower"], "clar train --stores outputs/data/water_flower"),
+    ],
 )
 def test_bad_input_is_named_before_anything_starts(
     ros2: Callable[[str], None], start: Callable[..., Demo], arguments: list[str], words: str
@@ -236,8 +194,3 @@ def test_bad_input_is_named_before_anything_starts(
     assert code == 1
     assert words in text
     assert not (demo.output / "launch.log").exists()
-
-
-def log_of(demo: Demo) -> str:
-    path = demo.output / "launch.log"
-    return path.read_text() if path.exists() else ""

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from clar_core.data.augmentation import AugmentationConfig
 from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, StepSampler, collate, fit_normalizer
-from clar_core.data.store import StoreError
+from clar_core.data.store import StoreError, StoreWriter
 from clar_core.observation.builder import build_network_points
-from tests.core.data.demonstrations import SPEC, write_store
+from tests.core.data.demonstrations import POINTS, SPEC, episode, write_store
 
 
 @pytest.fixture
@@ -95,3 +96,59 @@ def test_statistics_cover_the_augmented_positions(data: Demonstrations) -> None:
     plain = fit_normalizer(data, range(8), None, 0)
     moved = fit_normalizer(data, range(8), AugmentationConfig(), 0)
     assert (moved.state_std[:2] > plain.state_std[:2]).all()
+
+
+def test_history_and_chunks_stay_within_the_episode(data: Demonstrations) -> None:
+    normalizer = fit_normalizer(data, range(8), None, 0)
+    dataset = ImitationDataset(data, range(8), normalizer, None, history=3, chunk=4)
+    points, states, actions, *_ = dataset[SampleKey(0, 0, 12)]
+    assert points.shape == (3, 32, 3)
+    np.testing.assert_array_equal(states, normalizer.normalise_state(data.states[[12, 12, 12]]))
+    np.testing.assert_array_equal(actions, normalizer.normalise_action(data.actions[12:16]))
+    points, states, actions, *_ = dataset[SampleKey(0, 0, 22)]
+    np.testing.assert_array_equal(states, normalizer.normalise_state(data.states[20:23]))
+    held = normalizer.denormalise_action(actions[2:])
+    np.testing.assert_allclose(held[:, :6], 0.0, atol=1e-6)
+    assert (actions[2:, 6] == data.actions[23, 6]).all()
+
+
+def test_history_and_actions_move_together(data: Demonstrations) -> None:
+    config = AugmentationConfig(jitter_m=0.0, dropout=0.0)
+    normalizer = fit_normalizer(data, range(8), None, 0)
+    dataset = ImitationDataset(data, range(8), normalizer, config, history=2, chunk=2)
+    _, states, _, *_ = dataset[SampleKey(0, 5, 4)]
+    moved = states * normalizer.state_std + normalizer.state_mean
+    step = np.linalg.norm(moved[1, :3] - moved[0, :3])
+    assert step == pytest.approx(np.linalg.norm(data.states[4, :3] - data.states[3, :3]), abs=1e-5)
+
+
+def test_training_draws_any_sentence_of_the_task_and_validation_the_recorded_one(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path / "s", SPEC, points_per_cloud=POINTS)
+    for seed, sentence in enumerate(("grab it", "take it", "grab it")):
+        writer.append(replace(episode(seed), instruction=sentence))
+    writer.append(replace(episode(3, task="lift"), instruction="up"))
+    data = Demonstrations.load([tmp_path / "s"])
+    assert data.sentences() == ("grab it", "take it", "up")
+    normalizer = fit_normalizer(data, range(4), None, 0)
+    varied = ImitationDataset(data, range(4), normalizer, AugmentationConfig())
+    assert {varied[SampleKey(0, step, 3)][3] for step in range(20)} == {0, 1}
+    assert {varied[SampleKey(0, step, 40)][3] for step in range(20)} == {2}
+    recorded = ImitationDataset(data, range(4), normalizer, None)
+    assert [recorded[SampleKey(0, 0, row)][3] for row in (0, 12, 24, 36)] == [0, 1, 0, 2]
+
+
+def test_numbers_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    first, second = write_store(tmp_path / "a"), write_store(tmp_path / "b", range(6, 9))
+    array = zarr.open_group(second, mode="r+")["action"]
+    assert isinstance(array, zarr.Array)
+    array[15, 2] = np.nan
+    with pytest.raises(StoreError, match=r"b: action: NaN or Inf in episode 1, step 3"):
+        Demonstrations.load([first, second])
+
+
+def test_a_task_with_one_episode_cannot_hold_one_out(tmp_path: Path) -> None:
+    stores = [write_store(tmp_path / "a"), write_store(tmp_path / "b", range(1), task="lift")]
+    data = Demonstrations.load(stores)
+    with pytest.raises(StoreError, match=r"1 episode of task 'lift', expected at least 2"):
+        data.split(0.1, 0)
+    assert data.split(0.0, 0)[0] == tuple(range(7))

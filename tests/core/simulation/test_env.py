@@ -7,6 +7,8 @@ import pytest
 
 from clar_core.control.action import InvalidActionError
 from clar_core.observation.builder import build_network_points
+from clar_core.simulation import camera
+from clar_core.simulation.camera import T_BASE_DEPTH, CameraMove
 from clar_core.simulation.env import CellEnv, EnvConfig
 
 STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
@@ -85,3 +87,39 @@ def test_it_is_truncated_at_the_time_limit(blind: CellEnv) -> None:
         *_, truncated, _ = blind.step(STILL)
         steps += 1
     assert steps == round(blind.task.time_limit_s * 10)
+
+
+def test_a_moved_camera_that_is_calibrated_shows_the_objects_where_they_are() -> None:
+    offsets = {}
+    for recalibrated in (True, False):
+        env = CellEnv(EnvConfig(camera_move=CameraMove(0.10, np.radians(15), recalibrated)))
+        errors = []
+        for seed in (2, 3):
+            observation, _ = env.reset(seed=seed)
+            cube = env.view.body_pose("cube")[:3, 3]
+            errors.append((np.abs(observation["cloud"] - cube).max(axis=1) < 0.030).sum())
+        offsets[recalibrated] = min(errors)
+        env.close()
+    assert offsets[True] >= 100
+    assert offsets[False] < 40
+
+
+def test_a_camera_moves_by_what_was_asked_and_still_sees_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    directions = []
+    for seed in range(20):
+        moved = CameraMove().pose(T_BASE_DEPTH, seed)
+        between = np.linalg.inv(T_BASE_DEPTH) @ moved
+        assert np.linalg.norm(moved[:3, 3] - T_BASE_DEPTH[:3, 3]) == pytest.approx(0.10)
+        assert np.arccos((np.trace(between[:3, :3]) - 1) / 2) == pytest.approx(np.radians(15))
+        directions.append(moved[:3, 3])
+    assert np.std(directions, axis=0).min() > 0.01
+    monkeypatch.setattr(camera, "_WORKING_AREA_M", np.array([[0.4, 50.0, 0.0]]))
+    with pytest.raises(ValueError, match="move it less"):
+        CameraMove().pose(T_BASE_DEPTH, 0)
+
+
+def test_the_start_does_not_depend_on_where_the_camera_stands(blind: CellEnv) -> None:
+    moved = CellEnv(EnvConfig(render_depth=False, camera_move=CameraMove()))
+    blind.reset(seed=7)
+    moved.reset(seed=7)
+    np.testing.assert_array_equal(blind.data.qpos, moved.data.qpos)

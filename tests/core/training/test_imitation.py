@@ -14,14 +14,20 @@ import torch
 from safetensors.torch import load_file
 
 from clar_core.data.augmentation import AugmentationConfig
+from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, collate, fit_normalizer
 from clar_core.models import registry
+from clar_core.models.clar import Clar, ClarConfig
+from clar_core.models.registry import PolicyConfig, build_policy
+from clar_core.observation.spec import ObservationSpec
+from clar_core.runtime import InstructionError, PolicyRuntime
 from clar_core.training.checkpoints import CheckpointError, load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
 from clar_core.training.loop import TrainingError
+from clar_core.training.pretrain_checkpoints import Pretrained, save_pretrained
 from clar_core.training.run import ImitationRun
 from clar_core.training.samples import FeatureSamples
-from tests.core.data.demonstrations import write_store
+from tests.core.data.demonstrations import SPEC, episode, write_store
 from tests.core.training.policies import TINY
 
 
@@ -108,7 +114,12 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path, monkeypat
 _KILLED = """
 import sys
 from pathlib import Path
+from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, collate, fit_normalizer
 from clar_core.models import registry
+from clar_core.models.clar import Clar, ClarConfig
+from clar_core.models.registry import PolicyConfig, build_policy
+from clar_core.observation.spec import ObservationSpec
+from clar_core.runtime import InstructionError, PolicyRuntime
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
 train_imitation(ImitationConfig(
@@ -229,7 +240,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("samples", 0), ("learning_rate", 0.0), ("ema_decay", 1.0), ("batch_size", 1), ("encoder_training", "frozen")],
+    [
+        ("samples", 0),
+        ("learning_rate", 0.0),
+        ("ema_decay", 1.0),
+        ("batch_size", 1),
+        ("encoder_training", "frozen"),
+        ("chunk", 0),
+    ],
 )
 def test_wrong_settings_are_refused_by_field(tmp_path: Path, field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
@@ -240,3 +258,116 @@ def test_augmentation_settings_are_part_of_the_recipe(tmp_path: Path) -> None:
     plain, other = config(tmp_path), config(tmp_path, augmentation=AugmentationConfig(yaw_rad=0.1))
     assert plain.recipe() != other.recipe()
     assert plain.recipe() == config(tmp_path, threads=2, output=tmp_path / "x").recipe()
+
+
+def test_words_condition_on_sentences_and_the_run_says_how_to_deploy_it(tmp_path: Path) -> None:
+    write_store(tmp_path / "lift", range(6, 9), task="lift")
+    run = config(tmp_path, language=True)
+    checkpoint = load_checkpoint(train_imitation(replace(run, stores=(*run.stores, tmp_path / "lift"))))
+    assert checkpoint.text_encoder == {"kind": "words", "dim": 256}
+    policy = PolicyRuntime(checkpoint, device="cpu", dtype="float32")
+    policy.check_instruction("reach the other blob")
+    with pytest.raises(InstructionError, match="expected a word that says what to do"):
+        policy.check_instruction("of the")
+    with pytest.raises(InstructionError, match="does not know"):
+        policy.check_instruction(None)
+    text = (tmp_path / "run/README.md").read_text()
+    for part in ("clar eval cell", "ros2 launch clar policy.launch.py hardware:=real", "any sentence", "lift the blob"):
+        assert part in text
+
+
+@pytest.mark.parametrize("training", ["frozen", "frozen_random"])
+def test_a_fixed_encoder_keeps_its_weights_and_its_statistics(tmp_path: Path, training: str) -> None:
+    start = train_imitation(config(tmp_path, output=tmp_path / "first")) if training == "frozen" else None
+    settings = config(tmp_path, encoder_training=training, init_from=start, init_encoder_only=True, cached_views=2)
+    kept = load_checkpoint(train_imitation(settings)).policy.state_dict()
+    if start is None:
+        model = load_checkpoint(tmp_path / "run/best").config
+        torch.manual_seed(settings.seed)
+        before = build_policy(model).state_dict()
+    else:
+        before = load_checkpoint(start).policy.state_dict()
+    for name, value in before.items():
+        if name.startswith("encoder."):
+            torch.testing.assert_close(kept[name], value, rtol=0, atol=0)
+    assert not torch.equal(kept["mlp.0.weight"], before["mlp.0.weight"])
+
+
+def test_cached_features_are_those_of_the_whole_policy(tmp_path: Path) -> None:
+    settings = config(tmp_path, encoder_training="frozen_random", cached_views=3)
+    data = Demonstrations.load(settings.stores)
+    normalizer = fit_normalizer(data, range(5), AugmentationConfig(), 0)
+    varied = ImitationDataset(data, range(5), normalizer, AugmentationConfig())
+    recorded = ImitationDataset(data, [5], normalizer, None)
+    policy = build_policy(PolicyConfig(encoder=TINY)).eval()
+    samples = FeatureSamples(varied, recorded, settings, policy)
+    (batch,) = samples.held_out()
+    whole = collate([recorded[SampleKey(0, 0, row)] for row in range(len(recorded))])
+    with torch.no_grad():
+        torch.testing.assert_close(samples.forward(policy, batch, None), policy(whole.points, whole.state))
+    drawn = [batch.state for batch in samples.batches(0, 21)]
+    again = [batch.state for batch in samples.batches(7, 21)]
+    assert all(torch.equal(a, b) for a, b in zip(drawn[7:], again, strict=True)), "any step can be redone"
+
+
+@pytest.mark.parametrize("encoder", ["tiny", "blind"])
+def test_history_and_chunks_train_and_act(tmp_path: Path, encoder: str) -> None:
+    best = train_imitation(config(tmp_path, history=2, chunk=3, encoder=encoder))
+    policy = PolicyRuntime.load(best, device="cpu", dtype="float32")
+    policy.warm_up()
+    steps = episode(0).steps
+    actions = [policy.act(step.cloud, step.state).action.to_array() for step in steps[:4]]
+    policy.reset()
+    again = [policy.act(step.cloud, step.state).action.to_array() for step in steps[:4]]
+    np.testing.assert_array_equal(actions, again)
+
+
+def test_a_configuration_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
+    run = config(tmp_path, augmentation=AugmentationConfig(yaw_rad=0.2))
+    best = train_imitation(run)
+    stored = load_checkpoint(best).provenance["training"]
+    assert ImitationConfig.from_dict(json.loads(json.dumps(stored))) == run
+    with pytest.raises(ValueError, match=r"training.colour: unknown field"):
+        ImitationConfig.from_dict({**stored, "colour": 1})
+    with pytest.raises(ValueError, match=r"training.stores: missing"):
+        ImitationConfig.from_dict({})
+
+
+def pretrained(directory: Path, spec: ObservationSpec = SPEC, depth: int = 2) -> tuple[Path, Clar]:
+    torch.manual_seed(5)
+    model_config = ClarConfig(encoder=replace(TINY, depth=depth, drop_path=0.5))
+    model = Clar(model_config)
+    save_pretrained(directory, Pretrained(model, model_config, spec))
+    return directory, model
+
+
+def test_a_policy_starts_from_a_pretrained_encoder(tmp_path: Path) -> None:
+    source, model = pretrained(tmp_path / "pretrained")
+    best = train_imitation(config(tmp_path, init_from=source, encoder_training="frozen", cached_views=1))
+    kept = load_checkpoint(best).policy.encoder
+    assert kept is not None
+    for name, value in model.encoder.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_pretrained_encoder_that_does_not_fit_is_refused_by_field(tmp_path: Path) -> None:
+    other = pretrained(tmp_path / "other", replace(SPEC, depth_max_m=1.5))[0]
+    with pytest.raises(CheckpointError, match=r"another observation .* depth_max_m"):
+        train_imitation(config(tmp_path, init_from=other))
+    deeper = pretrained(tmp_path / "deeper", depth=3)[0]
+    with pytest.raises(CheckpointError, match=r"model.encoder.depth is 3, the run asks for 2"):
+        train_imitation(config(tmp_path, init_from=deeper))
+    with pytest.raises(CheckpointError, match=r"holds a pre-trained point encoder"):
+        train_imitation(config(tmp_path, init_from=deeper, encoder="blind"))
+
+
+def test_a_policy_starts_from_a_file_of_point_mae(tmp_path: Path) -> None:
+    _, model = pretrained(tmp_path / "pretrained")
+    state = {f"module.MAE_encoder.{name}": value for name, value in model.encoder.state_dict().items()}
+    torch.save({"base_model": state}, tmp_path / "point_mae.pth")
+    best = train_imitation(
+        config(tmp_path, init_from=tmp_path / "point_mae.pth", encoder_training="frozen", cached_views=1)
+    )
+    kept = load_checkpoint(best).policy.state_dict()
+    weight = "blocks.blocks.0.attn.qkv.weight"
+    torch.testing.assert_close(kept[f"encoder.{weight}"], model.encoder.state_dict()[weight], rtol=0, atol=0)

@@ -39,7 +39,7 @@ class Demo:
     seeds: tuple[int, ...] = ()
     """Starts to use instead of fresh ones, one trial each."""
     checkpoint: Path | None = None
-    """Policy to run; the one shipped for the task when left out."""
+    """Policy to run; the one shipped for the task when left out, or the run in outputs/training/<task>."""
     output: Path = Path("outputs/demo")
     """Where report.html, video.mp4, contact_sheet.jpg, summary.json and bag/ go."""
     robot_ip: str = ""
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; 0 when it was valid, 1 with the reason when not, 130 when interrupted."""
     options = tyro.cli(Demo, prog="clar demo", args=arguments)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    with _termination_as_interrupt():
+    with ended_as_interrupt():
         try:
             return _Demonstration(options, console).run()
         except KeyboardInterrupt:
@@ -67,6 +67,7 @@ class _Demonstration:
         self._output = options.output.resolve()
 
     def run(self) -> int:
+        from clar.demo.policy import find_checkpoint
         from clar.demo.session import DemoError, bags_in
         from clar.demo.stack import StackError
         from clar_core.evaluation.live import LiveRun, format_summary
@@ -78,8 +79,9 @@ class _Demonstration:
         try:
             task = get_task(options.task)
             seeds = self._seeds()
+            checkpoint = find_checkpoint(task.name, options.checkpoint)
             self._prepare_output()
-            run = LiveRun(task.name, str(options.checkpoint or "shipped"), task.instructions[0])
+            run = LiveRun(task.name, str(checkpoint), task.instructions[0])
             self._drive(run, task, seeds)
         except (UnknownTaskError, DemoError, StackError, ValueError, OSError) as error:
             return self._fail(str(error))
@@ -111,9 +113,8 @@ class _Demonstration:
             f"bag:={self._output / 'bag'}",
             f"task:={options.task}",
             f"seed:={seeds[0]}",
+            f"checkpoint:={run.checkpoint}",
         ]
-        if options.checkpoint is not None:
-            arguments.append(f"checkpoint:={options.checkpoint.resolve()}")
         if options.robot_ip:
             arguments.append(f"robot_ip:={options.robot_ip}")
         status = self._console.status("starting the stack")
@@ -127,7 +128,7 @@ class _Demonstration:
                     tell(f"the stack is ready after {took_s:.0f} s")
                     session.run_trials(observer, stack, task, seeds, say=status.update, tell=tell)
                 finally:
-                    with _uninterrupted():
+                    with uninterrupted():
                         status.update("ending the stack")
                         if killed := stack.end():
                             tell("had to be killed, please report this: " + "; ".join(killed))
@@ -183,7 +184,7 @@ class _Demonstration:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def ended_as_interrupt() -> Iterator[None]:
     """SIGTERM and a closed terminal end the demonstration as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -199,7 +200,7 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """An impatient second Ctrl-C must not keep the stack from being ended."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from clar import bridge, names, qos
 from clar_core.evaluation.live import LiveRun, SimSample, StageSample, Tick
@@ -42,6 +43,10 @@ class Observer:
         node.create_subscription(PolicyTick, names.TOPIC_POLICY_TICK, self._on_tick, qos.STATE)
         node.create_subscription(StageTimings, names.TOPIC_TIMINGS, self._on_timings, qos.STATUS)
         node.create_subscription(SimState, names.TOPIC_SIM_STATE, self._on_sim, qos.STATE)
+        self._markers = {
+            success: node.create_client(Trigger, name)
+            for success, name in ((True, names.SERVICE_MARK_SUCCESS), (False, names.SERVICE_MARK_FAILURE))
+        }
         self._client = ActionClient(node, RunTrials, names.ACTION_RUN_TRIALS)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
@@ -103,6 +108,10 @@ class Observer:
         future = self._client.send_goal_async(goal, feedback_callback=lambda message: on_feedback(message.feedback))
         future.add_done_callback(on_answer)
         return result
+
+    def mark(self, success: bool) -> None:
+        """The operator's verdict on the running trial; ignored while none is running."""
+        self._markers[success].call_async(Trigger.Request())
 
     def accepts_trials(self) -> bool:
         """Whether the manager's action is there."""

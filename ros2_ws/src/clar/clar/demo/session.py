@@ -75,7 +75,16 @@ def await_ready(observer: Observer, stack: Stack, say: Say) -> float:
         time.sleep(_POLL_S)
 
 
-def run_trials(observer: Observer, stack: Stack, task: Task, seeds: Sequence[int], *, say: Say, tell: Say) -> None:
+def run_trials(
+    observer: Observer,
+    stack: Stack,
+    task: Task,
+    seeds: Sequence[int],
+    *,
+    say: Say,
+    tell: Say,
+    limit_s: float | None = None,
+) -> None:
     """Run one trial a seed and put them into the observer's run.
 
     Args:
@@ -85,6 +94,7 @@ def run_trials(observer: Observer, stack: Stack, task: Task, seeds: Sequence[int
         seeds: of the starts.
         say: shows a passing state.
         tell: prints a line that stays.
+        limit_s: time for a trial; the task's own when left out.
 
     Raises:
         StackError: the stack ended.
@@ -103,7 +113,7 @@ def run_trials(observer: Observer, stack: Stack, task: Task, seeds: Sequence[int
         )
 
     # The limit is simulated time for a policy; the wall may run ahead of it by as much as a valid run allows.
-    limit_s = task.time_limit_s / MIN_REAL_TIME_FACTOR
+    limit_s = limit_s or task.time_limit_s / MIN_REAL_TIME_FACTOR
     goal = RunTrials.Goal(task=task.name, instruction=run.instruction, seeds=list(seeds), time_limit_s=float(limit_s))
     result = observer.send_trials(goal, on_feedback)
     deadline_s = time.monotonic() + len(seeds) * (limit_s + _PREPARE_S)

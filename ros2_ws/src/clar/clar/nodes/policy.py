@@ -96,6 +96,7 @@ class PolicyNode(LifecycleNode):
         self._ticks = self._commands = self._overruns = self._overruns_in_a_row = 0
         self._skipped = ""
         self._waiting_tick_s: float | None = None
+        self._running = False
         self._arrivals_s: deque[float] = deque(maxlen=_ARRIVALS)
         self.create_subscription(PointCloud2, names.TOPIC_CLOUD, self._on_cloud, qos.SENSOR)
         self.create_subscription(RobotState, names.TOPIC_ROBOT_STATE, self._on_state, qos.STATE)
@@ -163,6 +164,10 @@ class PolicyNode(LifecycleNode):
         except ValueError as error:
             self.get_logger().warning(f"robot state dropped: {error}", throttle_duration_sec=_LOG_PERIOD_S)
             return
+        running = state.mode == RobotState.MODE_RUNNING
+        if running and not self._running:
+            self._runtime.reset()  # a trial begins: what was seen and planned before START is of another one
+        self._running = running
         self._states.append(StampedState(bridge.stamp_to_ns(state.header.stamp), pose, state.gripper_width))
         if self._waiting_tick_s is not None and not self._state_is_due():
             due_s, self._waiting_tick_s = self._waiting_tick_s, None

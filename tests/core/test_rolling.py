@@ -1,0 +1,38 @@
+import numpy as np
+
+from clar_core.rolling import ActionPlans, ObservationMemory
+
+
+def observation(value: float) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((4, 3), value, np.float32), np.full(10, value, np.float32)
+
+
+def test_without_a_history_or_chunks_nothing_changes() -> None:
+    points, state = observation(1.0)
+    assert ObservationMemory(1).extended(points, state) == (points, state)
+    plan = np.arange(7, dtype=np.float32)
+    assert ActionPlans(1).next_action(plan) is plan
+
+
+def test_the_first_observation_is_repeated_until_there_are_enough() -> None:
+    memory = ObservationMemory(3)
+    seen = [memory.extended(*observation(value))[1][:, 0].tolist() for value in (1.0, 2.0, 3.0, 4.0)]
+    assert seen == [[1, 1, 1], [1, 1, 2], [1, 2, 3], [2, 3, 4]]
+    memory.clear()
+    points, states = memory.extended(*observation(9.0))
+    assert points.shape == (3, 4, 3)
+    assert states[:, 0].tolist() == [9, 9, 9]
+
+
+def test_plans_that_agree_are_followed_and_newer_ones_weigh_more() -> None:
+    plans = ActionPlans(3)
+    motion = np.arange(12, dtype=np.float32) / 100
+    for tick in range(6):
+        plan = np.zeros((3, 7), np.float32)
+        plan[:, 0] = motion[tick : tick + 3]
+        np.testing.assert_allclose(plans.next_action(plan)[0], motion[tick], rtol=1e-6)
+    plans.clear()
+    plans.next_action(np.full((3, 7), 0.0, np.float32))
+    action = plans.next_action(np.full((3, 7), 1.0, np.float32))
+    assert 0.5 < action[0] < 1.0
+    assert action[6] == 1.0, "the gripper is the new plan's alone"
