@@ -6,7 +6,6 @@ from pathlib import Path
 
 from clar_core.models.clar import Clar, ClarConfig
 from clar_core.models.encoder import PointEncoderConfig
-from clar_core.models.point_mae import initialise
 from clar_core.models.policy import Policy
 from clar_core.models.registry import PolicyConfig
 from clar_core.observation.spec import ObservationSpec
@@ -14,6 +13,7 @@ from clar_core.training.checkpoints import CheckpointError, check_observation, l
 from clar_core.training.config import ImitationConfig
 from clar_core.training.normalizer import Normalizer
 from clar_core.training.pretrain_checkpoints import is_pretrained, load_pretrained
+from clar_core.training.pretrain_start import initialise
 
 
 def start_from(
