@@ -20,5 +20,6 @@ if [ $# -gt 0 ]; then
 fi
 status=0
 python -m pytest -m "not realtime" -n "$(nproc)" --dist loadscope || status=$?
-python -m pytest -m realtime || status=$?
+# What runs in real time may meet a stall of the machine: it is tried once more and listed as RERUN, to be looked at.
+python -m pytest -m realtime --reruns 1 || status=$?
 exit "$status"
