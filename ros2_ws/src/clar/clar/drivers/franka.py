@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from clar.drivers.watched import watched
 from clar_core.control.clock import read_clocks
-from clar_core.control.robot import RobotError, RobotReading
+from clar_core.control.robot import DESK_STEPS, RobotError, RobotReading
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -315,6 +315,9 @@ class FrankaArm:
             causes = _names(state.last_motion_errors) or _names(state.current_errors)
             if causes:
                 text = f"{', '.join(causes)} ({text})"
+            mode = state.robot_mode.name
+            if mode in DESK_STEPS:
+                text = f"{text}; it is in mode {mode}: {DESK_STEPS[mode]}"
         if "success_rate" not in text:
             text = f"{text}; control command success rate before it {self._success_rate:.2f}"
         return f"the robot stopped itself: {text}"
