@@ -79,11 +79,11 @@ class FaultRig:
 
     def time_from_halt(self) -> Stop:
         """How long the commanded velocity took to become zero once the arm was HALTED."""
-        halted_ns = next(
+        halted_ns = [
             bridge.stamp_to_ns(after.header.stamp)
             for before, after in pairwise(self.arm.states)
-            if before.mode != HALTED and after.mode == HALTED and after.reason == self.state.reason
-        )
+            if before.mode != HALTED and after.mode == HALTED
+        ][-1]
         return Stop(max(0.0, (self.robot.report().still_since_ns - halted_ns) * 1e-9), 1.0)
 
     def refusal(self) -> str:
