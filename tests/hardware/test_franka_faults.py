@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -168,6 +169,45 @@ def test_no_gripper_and_another_gripper_are_named(fci_address: str) -> None:
         FrankaGripper(config)
 
 
+def test_lost_packets_lower_the_success_rate(robot: FciEmulator, arm: FrankaArm) -> None:
+    robot.set_network(packet_loss=0.3)
+    start_moving(arm)
+
+    def rate() -> float:
+        arm.send_twist(FORWARD)
+        time.sleep(0.02)
+        return arm.read().command_success_rate
+
+    until(lambda: rate() < 0.9, "a rate that counts what was lost")
+
+
+def test_late_packets_end_in_a_reflex_by_name(robot: FciEmulator, arm: FrankaArm) -> None:
+    start_moving(arm)
+    robot.set_network(delay_s=0.005)
+    assert "communication_constraints_violation" in until_it_raises(arm)
+
+
+def test_a_robot_whose_fci_is_switched_off_is_lost_and_refuses_until_it_is_on_again(
+    robot: FciEmulator, arm: FrankaArm
+) -> None:
+    start_moving(arm)
+    robot.set_network(off=True)
+    assert "lost" in until_it_raises(arm)
+    with pytest.raises(RobotError, match="activate FCI"):
+        arm.recover()
+    robot.set_network(off=False)
+    until(lambda: recovers(arm), "a new connection")
+    assert arm.read().robot_mode == "Idle"
+
+
+def recovers(arm: FrankaArm) -> bool:
+    try:
+        arm.recover()
+    except RobotError:
+        return False
+    return True
+
+
 def gripper_until(gripper: FrankaGripper, condition: Callable[[GripperReading], bool]) -> GripperReading:
     until(lambda: condition(gripper.read()), f"the gripper, now {gripper.read()}")
     return gripper.read()
@@ -197,6 +237,21 @@ def test_a_gripper_call_that_never_returns_is_a_fault_and_recovery_connects_agai
     assert "did not finish to grasp within 2 s" in gripper_until(gripper, lambda r: bool(r.fault)).fault
     robot.set_gripper(hangs=False)
     gripper_until(gripper, lambda r: not r.fault)
+
+
+def test_a_gripper_whose_server_dies_is_named_and_recovery_finds_the_new_one(
+    robot: FciEmulator, gripper: FrankaGripper
+) -> None:
+    robot.set_gripper(dead=True)
+    assert "its server died" in gripper_until(gripper, lambda r: bool(r.fault)).fault
+    robot.set_gripper(dead=False)
+
+    def is_back() -> bool:
+        with suppress(RobotError):
+            gripper.recover()
+        return not gripper.read().fault
+
+    until(is_back, "the gripper's new server")
 
 
 def test_a_gripper_that_refuses_is_a_fault_until_recovery(robot: FciEmulator, gripper: FrankaGripper) -> None:
