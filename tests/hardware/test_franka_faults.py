@@ -108,7 +108,7 @@ def test_a_frozen_robot_is_a_lost_connection_not_a_hang(robot: FciEmulator, arm:
     assert arm.read().robot_mode == "Idle"
 
 
-def test_collision_thresholds_and_load_are_set_explicitly(robot: FciEmulator) -> None:
+def test_collision_thresholds_load_and_guiding_axes_are_set_explicitly(robot: FciEmulator) -> None:
     inertia = (1e-3, 0.0, 0.0, 0.0, 2e-3, 0.0, 0.0, 0.0, 3e-3)
     config = FrankaConfig(
         host=robot.address,
@@ -118,11 +118,23 @@ def test_collision_thresholds_and_load_are_set_explicitly(robot: FciEmulator) ->
         load_mass_kg=0.3,
         load_centre_m=(0.0, 0.0, 0.05),
         load_inertia_kg_m2=inertia,
+        guiding_axes=("x", "y", "z", "yaw"),
     )
     with FrankaArm(config):
         report = robot.report()
     assert report.thresholds == [15.0] * 28 + [25.0] * 24
+    assert report.free_axes == [True, True, True, False, False, True, False]
     assert report.load == pytest.approx([0.3, 0.0, 0.0, 0.05, *inertia])
+
+
+def test_an_arm_that_is_guided_by_hand_tells_where_it_is(robot: FciEmulator, arm: FrankaArm) -> None:
+    robot.set_mode("GUIDING")
+    before = arm.read()
+    robot.guide((0.3, *before.joints_rad[1:]))
+    until(lambda: arm.read().joints_rad[0] == pytest.approx(0.3), "the guided joints")
+    assert arm.read().robot_mode == "Guiding"
+    assert arm.read().T_base_tcp == pytest.approx(arm.tcp_pose(arm.read().joints_rad), abs=1e-4)
+    robot.set_mode("IDLE")
 
 
 def test_the_limits_are_those_of_the_fr3_and_not_the_wheels_own(arm: FrankaArm) -> None:

@@ -67,6 +67,9 @@ _JOINT_LIMITS = {
 }
 
 
+GUIDING_AXES = ("x", "y", "z", "roll", "pitch", "yaw", "elbow")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrankaConfig:
     """How to connect to one arm.
@@ -81,6 +84,7 @@ class FrankaConfig:
         load_mass_kg: of a payload beyond the hand.
         load_centre_m: (3) its centre of mass in the flange frame.
         load_inertia_kg_m2: (9) its inertia, column-major.
+        guiding_axes: of ``GUIDING_AXES``, free while the arm is guided by hand; empty leaves the robot as it is.
     """
 
     host: str
@@ -92,6 +96,7 @@ class FrankaConfig:
     load_mass_kg: float = 0.0
     load_centre_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     load_inertia_kg_m2: tuple[float, ...] = (0.0,) * 9
+    guiding_axes: tuple[str, ...] = ()
 
 
 class FrankaArm:
@@ -283,6 +288,10 @@ class FrankaArm:
             robot.set_load(
                 self.config.load_mass_kg, list(self.config.load_centre_m), list(self.config.load_inertia_kg_m2)
             )
+
+        if self.config.guiding_axes:
+            free = [axis in self.config.guiding_axes for axis in GUIDING_AXES]
+            robot.set_guiding_mode(free[:6], free[6])
 
     def _check_tcp(self, found: Array) -> None:
         error = float(np.abs(found - self.config.flange_T_tcp).max())
