@@ -166,6 +166,16 @@ def test_a_robot_that_another_program_controls_is_named(robot: FciEmulator, arm:
         FrankaArm(FrankaConfig(host=robot.address, realtime=False))
 
 
+def test_a_closed_connection_leaves_the_robot_to_the_next_program(robot: FciEmulator) -> None:
+    config = FrankaConfig(host=robot.address, realtime=False)
+    with FrankaArm(config) as first:
+        first.read()
+    with FrankaArm(config) as second:
+        assert second.read().robot_mode == "Idle"
+    with pytest.raises(RobotError, match="lost"):
+        first.read()
+
+
 @pytest.mark.parametrize("version", [5, 9])
 def test_another_robot_is_named_as_such(fci_address: str, version: int) -> None:
     with FciEmulator(fci_address, version=version), pytest.raises(RobotError, match=r"Panda .*server") as error:

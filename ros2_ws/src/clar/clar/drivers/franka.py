@@ -226,6 +226,8 @@ class FrankaArm:
                 time.sleep(_POLL_S)
         with suppress(Exception):
             watched(self._robot.stop, 1.0, "stop", "")
+        with suppress(RobotError):
+            self._disconnect(1.0)  # the robot serves one client: the next one must find it free
 
     @property
     def _robot(self) -> Any:
@@ -240,11 +242,11 @@ class FrankaArm:
             return False
         return True
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, timeout_s: float = _CONNECT_TIMEOUT_S) -> None:
         """Close a dead connection: the robot serves one client, so it must be gone before there can be a new one."""
         last_reference, self._connection = [self._connection], None
         gc.collect()
-        watched(last_reference.clear, _CONNECT_TIMEOUT_S, "closing the lost connection", "restart this program")
+        watched(last_reference.clear, timeout_s, "closing the lost connection", "restart this program")
 
     def _start(self, motion: Any) -> None:
         def move() -> None:
