@@ -43,6 +43,7 @@ FLANGE_TO_TCP = np.array(
 _TCP_TOLERANCE = 1e-4
 _DEAD_MAN_MS = 200
 _CONNECT_TIMEOUT_S = 10.0
+_ATTEMPTS, _ATTEMPT_PERIOD_S = 3, 0.2
 _RECOVER_TIMEOUT_S = 10.0
 _SETTER_TIMEOUT_S = 3.0
 _POLL_S = 0.005
@@ -263,15 +264,21 @@ class FrankaArm:
         realtime = franky.RealtimeConfig.Enforce if config.realtime else franky.RealtimeConfig.Ignore
         step = "check the cable and robot_ip, and that no other program controls the robot"
 
-        def connect() -> Any:
+        def connect(attempts: int = _ATTEMPTS) -> Any:
             # As root the constructor makes the calling thread SCHED_FIFO 99, and that thread ends here.
-            return franky.Robot(
-                config.host,
-                relative_dynamics_factor=config.dynamics,
-                default_torque_threshold=config.torque_threshold_nm,
-                default_force_threshold=config.force_threshold_n,
-                realtime_config=realtime,
-            )
+            try:
+                return franky.Robot(
+                    config.host,
+                    relative_dynamics_factor=config.dynamics,
+                    default_torque_threshold=config.torque_threshold_nm,
+                    default_force_threshold=config.force_threshold_n,
+                    realtime_config=realtime,
+                )
+            except franky.NetworkException:
+                if attempts == 1:
+                    raise
+            time.sleep(_ATTEMPT_PERIOD_S)  # a client that has just left may still be counted
+            return connect(attempts - 1)
 
         try:
             robot = watched(connect, _CONNECT_TIMEOUT_S, f"connecting to the robot at {config.host}", step)
