@@ -108,17 +108,17 @@ def page(entries: Iterable[Entry], machine: str) -> str:
         "",
         f"Measured on {machine}.",
         "",
-        "| row | fault | provoked how | response | fault to zero velocity |",
-        "|---|---|---|---|---|",
+        "| row | provoked how | zero after | response |",
+        "|---|---|---|---|",
     ]
     for row, (fault, promised) in CONTRACT.items():
         for entry in by_row[row]:
             time_text = "-" if entry.seconds is None else f"{entry.seconds * 1e3:.0f} ms"
             if entry.seconds is not None and entry.robot_speed < 0.9:
                 time_text += f" (robot at {entry.robot_speed:.1f} of its speed)"
-            lines.append(f"| {row} | {fault} | {_cell(entry.provoked)} | {_cell(entry.response)} | {time_text} |")
+            lines.append(f"| {row} | {_cell(entry.provoked)} | {time_text} | {_cell(entry.response)} |")
         if not by_row[row]:
-            lines.append(f"| {row} | {fault} | in the tests below | {promised} | - |")
+            lines.append(f"| {row} | {fault}: in the tests below | - | {promised} |")
     lines += ["", "Tests of the contract that live beside what they test:", ""]
     for row, tests in ELSEWHERE.items():
         lines.append(f"- row {row}: " + ", ".join(f"`{test}`" for test in tests))
