@@ -18,7 +18,7 @@ from clar_core.control.commands import Command, CommandGate, CommandLimits, Judg
 from clar_core.control.envelope import Envelope, EnvelopeLimits
 from clar_core.control.gates import Gates
 from clar_core.control.joints import JointLimits, arming_objections, guard_twist
-from clar_core.control.robot import DISCONNECTED, GripperReading, RobotReading
+from clar_core.control.robot import DESK_STEPS, GripperReading, RobotReading
 from clar_core.control.supervisor import Change, Mode, RefusedError, Supervisor
 from clar_core.control.tracking import (
     StepReference,
@@ -28,15 +28,6 @@ from clar_core.control.tracking import (
 )
 
 Array = NDArray[np.float64]
-
-_DESK_STEPS = {
-    "UserStopped": "release the user stop (black button) on the robot",
-    "Guiding": "let go of the guiding button and, on Desk, leave guiding mode",
-    "Reflex": "run `clar recover`",
-    "Other": "on the robot's Desk, unlock the brakes and activate FCI",
-    "AutomaticErrorRecovery": "wait until the robot has recovered",
-    DISCONNECTED: "check the network and robot_ip, then run `clar recover`",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +252,8 @@ class ArmController:
             problems.append(f"the robot's state is {age_s:.1f} s old: check the network, then run `clar recover`")
         if reading.errors:
             problems.append(f"the robot reports {', '.join(reading.errors)}: run `clar recover`")
-        if reading.robot_mode in _DESK_STEPS:
-            problems.append(f"the robot is in mode {reading.robot_mode}: {_DESK_STEPS[reading.robot_mode]}")
+        if reading.robot_mode in DESK_STEPS:
+            problems.append(f"the robot is in mode {reading.robot_mode}: {DESK_STEPS[reading.robot_mode]}")
         return problems
 
     # The stream
@@ -348,7 +339,7 @@ class ArmController:
         running_s = now_s - self._started_at_s
         if reading.command_success_rate < settings.success_rate_min and running_s > settings.success_rate_grace_s:
             return (
-                f"only {reading.command_success_rate:.0%} of the control commands reached the robot in time (at least"
+                f"only {reading.command_success_rate:.1%} of the control commands reached the robot in time (at least"
                 f" {settings.success_rate_min:.0%}): is this a real-time kernel, and the robot on its own network card?"
             )
         if self._command_at_s is None:

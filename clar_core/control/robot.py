@@ -13,6 +13,15 @@ Array = NDArray[np.float64]
 DISCONNECTED = "Disconnected"
 """Robot mode of a reading that is only the last one known, because the connection is lost."""
 
+DESK_STEPS = {
+    "UserStopped": "release the user stop (black button) on the robot",
+    "Guiding": "let go of the guiding button and, on Desk, leave guiding mode",
+    "Reflex": "run `clar recover`",
+    "Other": "on the robot's Desk, unlock the brakes and activate FCI",
+    "AutomaticErrorRecovery": "wait until the robot has recovered",
+    DISCONNECTED: "check the network and robot_ip, then run `clar recover`",
+}
+"""What the operator does about a robot mode in which nothing may move."""
 
 _CLOSED_WIDTH_M = 0.003
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from clar_core.doctor.finding import Finding, fail, ok, skip, warn
 
+_SIMULATED = "simulated"
+
 
 def cameras(serial: str = "", make_context: Callable[[], Any] | None = None) -> list[Finding]:
     """Every camera's USB speed and firmware, and whether the one that the cell file names is there.
@@ -38,7 +40,9 @@ def cameras(serial: str = "", make_context: Callable[[], Any] | None = None) -> 
             findings.append(warn(name, text, f"update to {recommended} with realsense-viewer (More, Update Firmware)"))
         else:
             findings.append(ok(name, text))
-    if serial and serial not in serials:
+    if serial == _SIMULATED:
+        findings.append(skip("camera of the cell", "simulated"))
+    elif serial and serial not in serials:
         step = "plug it in, or correct camera.serial in the cell file"
         findings.append(fail("camera of the cell", f"{serial} is not connected", step))
     elif not devices:

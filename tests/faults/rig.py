@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
-from clar import names
+from clar import bridge, names
 from clar_interfaces.msg import RobotState
 from tests.faults.contract import Entry
 from tests.hardware.fci_emulator import FciEmulator
@@ -18,6 +19,9 @@ DISARMED, ARMED, RUNNING, HALTED = range(4)
 STAY = (0.0,) * 6
 _NEAR_X_M, _FAR_X_M = 0.45, 0.60
 _REST_STATES = 30
+_JUDGED_S = 0.05
+"""The robot's own speed means nothing over less time."""
+START = (0.0, 0.0, 0.0, -1.57, 0.0, 1.57, 0.785)
 
 
 class FaultRig:
@@ -69,8 +73,18 @@ class FaultRig:
         wait_for(at_rest, f"the arm at rest; {self.state.reason}")
         after = self.robot.report()
         elapsed_s = (time.time_ns() - fault_ns) * 1e-9
+        seconds = max(0.0, (after.still_since_ns - fault_ns) * 1e-9)
         speed = (after.ticks - before.ticks) * 1e-3 / elapsed_s
-        return Stop(max(0.0, (after.still_since_ns - fault_ns) * 1e-9), speed)
+        return Stop(seconds, speed if seconds > _JUDGED_S else 1.0)
+
+    def time_from_halt(self) -> Stop:
+        """How long the commanded velocity took to become zero once the arm was HALTED."""
+        halted_ns = [
+            bridge.stamp_to_ns(after.header.stamp)
+            for before, after in pairwise(self.arm.states)
+            if before.mode != HALTED and after.mode == HALTED
+        ][-1]
+        return Stop(max(0.0, (self.robot.report().still_since_ns - halted_ns) * 1e-9), 1.0)
 
     def refusal(self) -> str:
         """What arming says from DISARMED."""
@@ -106,6 +120,7 @@ class FaultRig:
         wait_for(self._settled, "the end of the motion")
         self.robot.heal()
         self.robot.set_mode("IDLE")
+        self.robot.guide(START)
         wait_for(lambda: self.arm.trigger(names.SERVICE_RECOVER).success, "recovery after the test")
         self.arm.trigger(names.SERVICE_OPEN_GRIPPER)
 

@@ -25,6 +25,6 @@ def test_the_tests_named_elsewhere_exist() -> None:
 
 def test_the_page_shows_every_row_and_measured_times() -> None:
     text = page([Entry(11, "kill -9 | of it", "HALTED: silence", 0.312, 0.5)], "a machine")
-    assert "| 11 | the command stream stops | kill -9 / of it | HALTED: silence | 312 ms (robot at 0.5" in text
+    assert "| 11 | kill -9 / of it | 312 ms (robot at 0.5 of its speed) | HALTED: silence |" in text
     for row in CONTRACT:
         assert f"\n| {row} | " in text

@@ -8,14 +8,13 @@ import pytest
 
 from clar import names
 from tests.faults.contract import Entry
-from tests.faults.rig import ARMED, DISARMED, HALTED, STAY, FaultRig, fault_rig
+from tests.faults.rig import ARMED, DISARMED, HALTED, START, STAY, FaultRig, fault_rig
 from tests.isolation import FCI_ADDRESSES, fci_ports_are_free, lease
 from tests.ros.processes import Probe, wait_for
 
 NEAR_JOINT_LIMIT = (0.0, 0.0, 0.0, -1.57, 0.0, 1.57, 2.99)
 OUTSIDE_THE_BOX = (1.2, 0.0, 0.0, -1.57, 0.0, 1.57, 0.785)
 STRETCHED = (0.0, 0.7, 0.0, -0.46, 0.0, 1.2, 0.785)
-START = (0.0, 0.0, 0.0, -1.57, 0.0, 1.57, 0.785)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +81,7 @@ def test_the_user_stop_halts_and_recovery_waits_for_its_release(rig: FaultRig) -
     stop = rig.run().time_to_rest(rig.robot.press_user_stop)
     rig.arm.wait_for_mode(HALTED)
     wait_for(lambda: rig.state.robot_mode == "UserStopped", "the mode in the state")
+    assert "release the user stop" in rig.state.reason
     refused = rig.arm.trigger(names.SERVICE_RECOVER)
     assert not refused.success
     assert "release the user stop" in refused.message
@@ -178,35 +178,26 @@ def test_a_gripper_that_is_not_homed_refuses_to_arm_and_is_homed_by_request(rig:
     [
         (OUTSIDE_THE_BOX, "outside motion_box: guide it by hand", "outside motion_box"),
         (NEAR_JOINT_LIMIT, "joint 7 is at", "1.5 degrees from the end of joint 7"),
-        (STRETCHED, "near a singularity", "arm stretched out"),
+        (STRETCHED, "near a singularity", "with the arm stretched out"),
     ],
 )
 def test_arming_in_a_bad_place_is_refused_with_where_to_guide_the_arm(
     rig: FaultRig, joints: tuple[float, ...], text: str, how: str
 ) -> None:
     rig.robot.guide(joints)
-    try:
-        wait_for(lambda: text in rig.refusal(), f"{text!r} in the refusal")
-        rig.enter(3, f"arming {how}", response=rig.refusal())
-    finally:
-        rig.robot.guide(START)
-    wait_for(lambda: "cannot arm" not in rig.refusal(), "arming in a good place")
+    wait_for(lambda: text in rig.refusal(), f"{text!r} in the refusal")
+    rig.enter(3, f"arming {how}", response=rig.refusal())
 
 
 def test_near_a_joint_limit_the_arm_halts_by_name(rig: FaultRig) -> None:
     rig.robot.guide((*START[:6], 2.85))
-    try:
-        wait_for(lambda: "joint 7" not in rig.refusal() and rig.state.mode == ARMED, "arming")
-        rig.arm.start()
-        turn = (0.0, 0.0, 0.0, 0.0, 0.0, -0.03)
-        wait_for(lambda: rig.arm.drive(turn, 1) or not rig.robot.report().still_since_ns, "the arm turning")
-        stop = rig.time_to_rest(lambda: None, lambda: rig.arm.drive(turn, 1))
-        assert "joint 7 came within" in rig.arm.wait_for_mode(HALTED).reason
-        rig.enter(4, "turning joint 7 into its limit", response=f"HALTED: {rig.state.reason}")
-        assert stop.seconds >= 0.0
-    finally:
-        rig.restore()
-        rig.robot.guide(START)
+    wait_for(lambda: "cannot arm" not in rig.refusal() and rig.state.mode == ARMED, "arming")
+    rig.arm.start()
+    turn = (0.0, 0.0, 0.0, 0.0, 0.0, -0.03)
+    wait_for(lambda: rig.arm.drive(turn, 1) or rig.state.mode == HALTED, "the halt")
+    assert "joint 7 came within" in rig.state.reason
+    wait_for(lambda: rig.robot.report().still_since_ns, "the arm at rest")
+    rig.enter(4, "turning joint 7 into its limit; from HALTED", rig.time_from_halt(), within_s=0.4)
 
 
 def test_the_gripper_keeps_its_grip_through_stop_disarm_and_halt(rig: FaultRig) -> None:

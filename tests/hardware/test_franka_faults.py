@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_a_frozen_robot_is_a_lost_connection_not_a_hang(robot: FciEmulator, arm:
     assert arm.read().robot_mode == "Idle"
 
 
-def test_collision_thresholds_and_load_are_set_explicitly(robot: FciEmulator) -> None:
+def test_collision_thresholds_load_and_guiding_axes_are_set_explicitly(robot: FciEmulator) -> None:
     inertia = (1e-3, 0.0, 0.0, 0.0, 2e-3, 0.0, 0.0, 0.0, 3e-3)
     config = FrankaConfig(
         host=robot.address,
@@ -117,11 +118,23 @@ def test_collision_thresholds_and_load_are_set_explicitly(robot: FciEmulator) ->
         load_mass_kg=0.3,
         load_centre_m=(0.0, 0.0, 0.05),
         load_inertia_kg_m2=inertia,
+        guiding_axes=("x", "y", "z", "yaw"),
     )
     with FrankaArm(config):
         report = robot.report()
     assert report.thresholds == [15.0] * 28 + [25.0] * 24
+    assert report.free_axes == [True, True, True, False, False, True, False]
     assert report.load == pytest.approx([0.3, 0.0, 0.0, 0.05, *inertia])
+
+
+def test_an_arm_that_is_guided_by_hand_tells_where_it_is(robot: FciEmulator, arm: FrankaArm) -> None:
+    robot.set_mode("GUIDING")
+    before = arm.read()
+    robot.guide((0.3, *before.joints_rad[1:]))
+    until(lambda: arm.read().joints_rad[0] == pytest.approx(0.3), "the guided joints")
+    assert arm.read().robot_mode == "Guiding"
+    assert arm.read().T_base_tcp == pytest.approx(arm.tcp_pose(arm.read().joints_rad), abs=1e-4)
+    robot.set_mode("IDLE")
 
 
 def test_the_limits_are_those_of_the_fr3_and_not_the_wheels_own(arm: FrankaArm) -> None:
@@ -153,6 +166,16 @@ def test_a_robot_that_another_program_controls_is_named(robot: FciEmulator, arm:
         FrankaArm(FrankaConfig(host=robot.address, realtime=False))
 
 
+def test_a_closed_connection_leaves_the_robot_to_the_next_program(robot: FciEmulator) -> None:
+    config = FrankaConfig(host=robot.address, realtime=False)
+    with FrankaArm(config) as first:
+        first.read()
+    with FrankaArm(config) as second:
+        assert second.read().robot_mode == "Idle"
+    with pytest.raises(RobotError, match="lost"):
+        first.read()
+
+
 @pytest.mark.parametrize("version", [5, 9])
 def test_another_robot_is_named_as_such(fci_address: str, version: int) -> None:
     with FciEmulator(fci_address, version=version), pytest.raises(RobotError, match=r"Panda .*server") as error:
@@ -166,6 +189,45 @@ def test_no_gripper_and_another_gripper_are_named(fci_address: str) -> None:
         FrankaGripper(config)
     with FciEmulator(fci_address, gripper_version=2), pytest.raises(RobotError, match="server version: 2"):
         FrankaGripper(config)
+
+
+def test_lost_packets_lower_the_success_rate(robot: FciEmulator, arm: FrankaArm) -> None:
+    robot.set_network(packet_loss=0.3)
+    start_moving(arm)
+
+    def rate() -> float:
+        arm.send_twist(FORWARD)
+        time.sleep(0.02)
+        return arm.read().command_success_rate
+
+    until(lambda: rate() < 0.9, "a rate that counts what was lost")
+
+
+def test_late_packets_end_in_a_reflex_by_name(robot: FciEmulator, arm: FrankaArm) -> None:
+    start_moving(arm)
+    robot.set_network(delay_s=0.005)
+    assert "communication_constraints_violation" in until_it_raises(arm)
+
+
+def test_a_robot_whose_fci_is_switched_off_is_lost_and_refuses_until_it_is_on_again(
+    robot: FciEmulator, arm: FrankaArm
+) -> None:
+    start_moving(arm)
+    robot.set_network(off=True)
+    assert "lost" in until_it_raises(arm)
+    with pytest.raises(RobotError, match="activate FCI"):
+        arm.recover()
+    robot.set_network(off=False)
+    until(lambda: recovers(arm), "a new connection")
+    assert arm.read().robot_mode == "Idle"
+
+
+def recovers(arm: FrankaArm) -> bool:
+    try:
+        arm.recover()
+    except RobotError:
+        return False
+    return True
 
 
 def gripper_until(gripper: FrankaGripper, condition: Callable[[GripperReading], bool]) -> GripperReading:
@@ -197,6 +259,21 @@ def test_a_gripper_call_that_never_returns_is_a_fault_and_recovery_connects_agai
     assert "did not finish to grasp within 2 s" in gripper_until(gripper, lambda r: bool(r.fault)).fault
     robot.set_gripper(hangs=False)
     gripper_until(gripper, lambda r: not r.fault)
+
+
+def test_a_gripper_whose_server_dies_is_named_and_recovery_finds_the_new_one(
+    robot: FciEmulator, gripper: FrankaGripper
+) -> None:
+    robot.set_gripper(dead=True)
+    assert "its server died" in gripper_until(gripper, lambda r: bool(r.fault)).fault
+    robot.set_gripper(dead=False)
+
+    def is_back() -> bool:
+        with suppress(RobotError):
+            gripper.recover()
+        return not gripper.read().fault
+
+    until(is_back, "the gripper's new server")
 
 
 def test_a_gripper_that_refuses_is_a_fault_until_recovery(robot: FciEmulator, gripper: FrankaGripper) -> None:

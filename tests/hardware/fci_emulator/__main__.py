@@ -63,6 +63,7 @@ def _do(request: dict[str, Any], robot: RobotServer, gripper: GripperServer | No
         "ticks": arm.ticks,
         "thresholds": arm.thresholds.tolist(),
         "load": arm.load.tolist(),
+        "free_axes": arm.free_axes,
         "holds": gripper is not None and gripper.holds,
     }
     print(json.dumps(report), flush=True)

@@ -38,6 +38,7 @@ class EmulatedArm:
         generator: of the motion that runs, None while none does.
         success_rate: overrides the counted part of control commands that came in time; None: as counted.
         thresholds: (52,) of the last collision behaviour that was set: torques, then forces.
+        free_axes: (7) of the last guiding mode: x, y, z, roll, pitch, yaw, elbow.
         load: (13,) of the last load: mass, centre, inertia.
         still_since_ns: wall time at which the commanded velocity became zero, 0 while it is not.
         ticks: milliseconds of the robot's own time.
@@ -49,6 +50,7 @@ class EmulatedArm:
         self.success_rate: float | None = None
         self.thresholds: Array = np.zeros(0)
         self.load: Array = np.zeros(13)
+        self.free_axes = [False] * 7
         self.still_since_ns = time.time_ns()
         self.ticks = 0
         self._in_time: deque[bool] = deque(maxlen=_RATE_WINDOW)

@@ -22,6 +22,7 @@ class Report:
         ticks: milliseconds of the robot's own time; behind the wall clock where the machine is too busy for 1 kHz.
         thresholds: (52) of the collision behaviour as it was set: torques, then forces.
         load: (13) as it was set: mass, centre, inertia.
+        free_axes: (7) in guiding mode, as they were set: x, y, z, roll, pitch, yaw, elbow.
         holds: whether the gripper holds something.
     """
 
@@ -31,6 +32,7 @@ class Report:
     ticks: int
     thresholds: list[float]
     load: list[float]
+    free_axes: list[bool]
     holds: bool
 
 

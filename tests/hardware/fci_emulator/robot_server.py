@@ -186,6 +186,8 @@ class RobotServer:
                 self.arm.thresholds = np.frombuffer(payload, "<f8").copy()
             elif not refused and command is RobotCommand.SET_LOAD:
                 self.arm.load = np.frombuffer(payload, "<f8").copy()
+            elif not refused and command is RobotCommand.SET_GUIDING_MODE:
+                self.arm.free_axes = [bool(flag) for flag in payload]
             self._reply(command, request_id, bytes([int(refused)]))
 
     def _reply(self, command: RobotCommand, request_id: int, payload: bytes) -> None:

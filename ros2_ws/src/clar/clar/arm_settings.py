@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from clar import names
-from clar.drivers.franka import FrankaConfig
+from clar.drivers.franka import GUIDING_AXES, FrankaConfig
 from clar.drivers.franka_gripper import FrankaGripperConfig
 from clar.node import NodeError
 from clar.parameters import LifecycleParameters, parameter
@@ -81,6 +81,9 @@ class ArmParameters(LifecycleParameters):
     force_threshold_n: float = parameter(
         30.0, "Contact force at which the robot stops itself.", unit="N", minimum=1.0, maximum=100.0
     )
+    guiding_axes: tuple[str, ...] = parameter(
+        (), f"Axes that are free while the arm is guided by hand, of {', '.join(GUIDING_AXES)}; empty: as it is."
+    )
     required_gates: tuple[str, ...] = parameter(
         (), "Checks that must have spoken on /clar/gates before the arm may be armed; the launch sets them."
     )
@@ -97,6 +100,9 @@ def check_combination(parameters: ArmParameters, use_sim_time: bool) -> None:
         raise NodeError("auto_arm: refused with hardware:=real; arm by hand with `clar arm`")
     if p.hardware == "real" and use_sim_time:
         raise NodeError("use_sim_time: refused with hardware:=real, where time is the wall clock; leave it out")
+    unknown = [axis for axis in p.guiding_axes if axis not in GUIDING_AXES]
+    if unknown:
+        raise NodeError(f"guiding_axes: expected some of {', '.join(GUIDING_AXES)}, got {', '.join(unknown)}")
     if p.observation_drop_age_s > p.observation_halt_age_s:
         raise NodeError(
             f"observation_drop_age_s ({p.observation_drop_age_s:g} s) must not exceed observation_halt_age_s"
@@ -152,6 +158,7 @@ def franka_config(parameters: ArmParameters, cell: CellConfig) -> FrankaConfig:
         load_mass_kg=load.mass_kg,
         load_centre_m=load.centre_m,
         load_inertia_kg_m2=(xx, 0.0, 0.0, 0.0, yy, 0.0, 0.0, 0.0, zz),
+        guiding_axes=p.guiding_axes,
     )
 
 

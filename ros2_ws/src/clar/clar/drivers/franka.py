@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from clar.drivers.watched import watched
 from clar_core.control.clock import read_clocks
-from clar_core.control.robot import RobotError, RobotReading
+from clar_core.control.robot import DESK_STEPS, RobotError, RobotReading
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -43,6 +43,7 @@ FLANGE_TO_TCP = np.array(
 _TCP_TOLERANCE = 1e-4
 _DEAD_MAN_MS = 200
 _CONNECT_TIMEOUT_S = 10.0
+_ATTEMPTS, _ATTEMPT_PERIOD_S = 3, 0.2
 _RECOVER_TIMEOUT_S = 10.0
 _SETTER_TIMEOUT_S = 3.0
 _POLL_S = 0.005
@@ -67,6 +68,9 @@ _JOINT_LIMITS = {
 }
 
 
+GUIDING_AXES = ("x", "y", "z", "roll", "pitch", "yaw", "elbow")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrankaConfig:
     """How to connect to one arm.
@@ -81,6 +85,7 @@ class FrankaConfig:
         load_mass_kg: of a payload beyond the hand.
         load_centre_m: (3) its centre of mass in the flange frame.
         load_inertia_kg_m2: (9) its inertia, column-major.
+        guiding_axes: of ``GUIDING_AXES``, free while the arm is guided by hand; empty leaves the robot as it is.
     """
 
     host: str
@@ -92,6 +97,7 @@ class FrankaConfig:
     load_mass_kg: float = 0.0
     load_centre_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     load_inertia_kg_m2: tuple[float, ...] = (0.0,) * 9
+    guiding_axes: tuple[str, ...] = ()
 
 
 class FrankaArm:
@@ -221,6 +227,8 @@ class FrankaArm:
                 time.sleep(_POLL_S)
         with suppress(Exception):
             watched(self._robot.stop, 1.0, "stop", "")
+        with suppress(RobotError):
+            self._disconnect(1.0)  # the robot serves one client: the next one must find it free
 
     @property
     def _robot(self) -> Any:
@@ -235,11 +243,11 @@ class FrankaArm:
             return False
         return True
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, timeout_s: float = _CONNECT_TIMEOUT_S) -> None:
         """Close a dead connection: the robot serves one client, so it must be gone before there can be a new one."""
         last_reference, self._connection = [self._connection], None
         gc.collect()
-        watched(last_reference.clear, _CONNECT_TIMEOUT_S, "closing the lost connection", "restart this program")
+        watched(last_reference.clear, timeout_s, "closing the lost connection", "restart this program")
 
     def _start(self, motion: Any) -> None:
         def move() -> None:
@@ -256,15 +264,21 @@ class FrankaArm:
         realtime = franky.RealtimeConfig.Enforce if config.realtime else franky.RealtimeConfig.Ignore
         step = "check the cable and robot_ip, and that no other program controls the robot"
 
-        def connect() -> Any:
+        def connect(attempts: int = _ATTEMPTS) -> Any:
             # As root the constructor makes the calling thread SCHED_FIFO 99, and that thread ends here.
-            return franky.Robot(
-                config.host,
-                relative_dynamics_factor=config.dynamics,
-                default_torque_threshold=config.torque_threshold_nm,
-                default_force_threshold=config.force_threshold_n,
-                realtime_config=realtime,
-            )
+            try:
+                return franky.Robot(
+                    config.host,
+                    relative_dynamics_factor=config.dynamics,
+                    default_torque_threshold=config.torque_threshold_nm,
+                    default_force_threshold=config.force_threshold_n,
+                    realtime_config=realtime,
+                )
+            except franky.NetworkException:
+                if attempts == 1:
+                    raise
+            time.sleep(_ATTEMPT_PERIOD_S)  # a client that has just left may still be counted
+            return connect(attempts - 1)
 
         try:
             robot = watched(connect, _CONNECT_TIMEOUT_S, f"connecting to the robot at {config.host}", step)
@@ -283,6 +297,10 @@ class FrankaArm:
             robot.set_load(
                 self.config.load_mass_kg, list(self.config.load_centre_m), list(self.config.load_inertia_kg_m2)
             )
+
+        if self.config.guiding_axes:
+            free = [axis in self.config.guiding_axes for axis in GUIDING_AXES]
+            robot.set_guiding_mode(free[:6], free[6])
 
     def _check_tcp(self, found: Array) -> None:
         error = float(np.abs(found - self.config.flange_T_tcp).max())
@@ -315,6 +333,9 @@ class FrankaArm:
             causes = _names(state.last_motion_errors) or _names(state.current_errors)
             if causes:
                 text = f"{', '.join(causes)} ({text})"
+            mode = state.robot_mode.name
+            if mode in DESK_STEPS:
+                text = f"{text}; it is in mode {mode}: {DESK_STEPS[mode]}"
         if "success_rate" not in text:
             text = f"{text}; control command success rate before it {self._success_rate:.2f}"
         return f"the robot stopped itself: {text}"

@@ -126,7 +126,7 @@ class _Session:
             fault = f"the gripper did not finish to {verb} within {self._config.timeout_s:g} s: run `clar recover`"
         if not fault and now_s - self._state_at_s > _STATE_AGE_MAX_S:
             fault = f"the gripper's state is {now_s - self._state_at_s:.1f} s old, its server died: run `clar recover`"
-        if not fault and state.max_width < _NOT_HOMED_FRACTION * self._config.max_width_m:
+        if not fault and not (busy and homing) and state.max_width < _NOT_HOMED_FRACTION * self._config.max_width_m:
             fault = (
                 f"the gripper is not homed (it opens {state.max_width:.3f} m, expected"
                 f" {self._config.max_width_m:.3f} m): run `clar gripper home`,"
@@ -170,6 +170,7 @@ class _Session:
                 self._busy_since_s = time.monotonic()
                 goal, homing = bool(self._goal), self._homing
             fault = self._execute(goal, homing)
+            self._refresh()  # whoever waits for the end of the request sees what came of it
             with self._wake:
                 self._fault = fault
 
@@ -191,7 +192,10 @@ class _Session:
 
     def _watch_state(self) -> None:
         while not self._closing:
-            with suppress(Exception):  # a stale state is noticed by its age
-                self._state = self._gripper.state
-                self._state_at_s = time.monotonic()
+            self._refresh()
             time.sleep(_STATE_PERIOD_S)
+
+    def _refresh(self) -> None:
+        with suppress(Exception):  # a stale state is noticed by its age
+            self._state = self._gripper.state
+            self._state_at_s = time.monotonic()

@@ -124,6 +124,7 @@ class ArmNode(LifecycleNode):
             "clamped_commands": controller.clamped_count,
             "rejected_commands": controller.rejected_count,
             "last_rejection": self._dropped,
+            "closed_gates": "; ".join(controller.gates.objections()),
         }
         silent_s = time.monotonic() - state.arm.read_at_s
         if silent_s > _SILENT_AFTER_S:
