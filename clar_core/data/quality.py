@@ -28,8 +28,8 @@ from clar_core.observation.state import StateGapError
 
 OK, WARN, BAD = "ok", "warn", "bad"
 _LEVELS = (OK, WARN, BAD)
-_JERK_M = 0.02
-"""Second difference of the 100 ms steps, which are metres: 2 m/s^2 within one step."""
+_JERK_M = 0.035
+"""Second difference of the 100 ms steps, which are metres: an acceleration that changes by 3.5 m/s^2 in one step."""
 
 __all__ = ["BAD", "OK", "WARN", "EpisodeReport", "Finding", "QualityLimits", "assess", "compare"]
 
@@ -47,7 +47,7 @@ class QualityLimits:
         valid_fraction: mean part of pixels with a depth.
         idle_s: standing still at head or tail.
         clamped_fraction: part of the commands that the envelope changed.
-        jerk_outliers: part of steps whose acceleration changes by more than 2 m/s^2 within a step.
+        jerk_outliers: part of steps whose acceleration changes by more than 3.5 m/s^2 in one step.
         gripper_switches: changes of the gripper's target.
         unpaired_fraction: executed commands that give no training step.
         state_gaps: part of the steps without a robot state within 20 ms of their image.
