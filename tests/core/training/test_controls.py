@@ -34,7 +34,8 @@ def test_a_run_gets_its_controls_and_they_drive(tmp_path: Path) -> None:
         validation_fraction=0.4,
         cached_views=1,
     )
-    train_imitation(run)
+    train_imitation(replace(run, output=tmp_path / "start"))
+    train_imitation(replace(run, init_from=tmp_path / "start/last", encoder_training="finetune"))
     made = train_controls(run.output, perturb=NONE)
     assert list(made) == list(CONTROLS)
     assert sorted(controls_of(str(run.output))) == sorted(CONTROLS)
