@@ -65,7 +65,7 @@ def test_the_oracle_learns_what_the_data_hold(tmp_path: Path) -> None:
     env = CellEnv(EnvConfig(task="pick_banana", render_depth=False))
     actor = OracleActor(env, directory)
     successes = sum(run_trial(env, actor, 1_000_000 + i).success for i in range(10))
-    assert successes >= 5, successes
+    assert successes >= 3, successes
 
 
 def test_demonstrations_from_elsewhere_have_no_oracle(tmp_path: Path) -> None:
