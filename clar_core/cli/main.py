@@ -93,6 +93,9 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("train", "controls"), "train what a run is held against", "clar_core.cli.train_controls"),
         Command(("probe",), "compare pre-trained encoders by what can be read out of them", "clar_core.cli.probe"),
         Command(("attention",), "show where a pre-trained encoder looks", "clar_core.cli.attention"),
+        Command(
+            ("train", "suite"), "all tasks, from demonstrations to a table of results", "clar_core.cli.train_suite"
+        ),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
         Command(("eval", "live"), "evaluate a checkpoint through the nodes, simulated or real", "clar.evaluation.main"),

@@ -198,41 +198,49 @@ def _in_order(config: CollectConfig) -> Iterator[Episode]:
     yield from in_order(episodes, config.first_seed)
 
 
-_worker: tuple[CollectConfig, CellEnv, Act | None] | None = None
+class _PolicyDriver:
+    """A checkpoint that drives episodes, one after the other."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        import torch
+
+        from clar_core.runtime import PolicyRuntime
+
+        torch.set_num_threads(1)
+        self._runtime = PolicyRuntime.load(checkpoint, device="cpu", dtype="float32")
+        self._instruction = ""
+
+    def begin(self, instruction: str) -> None:
+        """Forget the episode before; a policy with language is told this sentence."""
+        self._runtime.reset()
+        self._instruction = instruction
+
+    def act(self, observation: dict[str, NDArray[np.float32]]) -> Array:
+        """The action (7,); it stays where it is while there are too few points to decide."""
+        if len(observation["cloud"]) < self._runtime.spec.min_cloud_points:
+            return np.array([0.0] * 6 + [1.0])
+        decision = self._runtime.act(observation["cloud"], observation["state"], self._instruction)
+        return decision.action.to_array()
+
+
+_worker: tuple[CollectConfig, CellEnv, _PolicyDriver | None] | None = None
 
 
 def _begin_worker(config: CollectConfig) -> None:
     global _worker
-    act: Act | None = None
-    if config.policy is not None:
-        act = _policy(config.policy)
-    _worker = (config, CellEnv(replace(config.env, task=config.task)), act)
+    driver = None if config.policy is None else _PolicyDriver(config.policy)
+    _worker = (config, CellEnv(replace(config.env, task=config.task)), driver)
 
 
 def _run_seed(seed: int) -> Episode:
     assert _worker is not None
-    config, env, act = _worker
-    takeover: int | None = None
-    if act is not None:
-        rng = np.random.default_rng((seed, 2))
-        takeover = int(rng.integers(10, 60)) if rng.random() < config.expert_share else None
-    return rollout(env, seed, act=act, takeover_step=takeover, perturb=config.perturb)
-
-
-def _policy(checkpoint: Path) -> Act:
-    import torch
-
-    from clar_core.runtime import PolicyRuntime
-
-    torch.set_num_threads(1)
-    runtime = PolicyRuntime.load(checkpoint, device="cpu", dtype="float32")
-
-    def act(observation: dict[str, NDArray[np.float32]]) -> Array:
-        if len(observation["cloud"]) < runtime.spec.min_cloud_points:
-            return np.array([0.0] * 6 + [1.0])
-        return runtime.act(observation["cloud"], observation["state"], None).action.to_array()
-
-    return act
+    config, env, driver = _worker
+    if driver is None:
+        return rollout(env, seed, perturb=config.perturb)
+    rng = np.random.default_rng((seed, 2))
+    takeover = int(rng.integers(10, 60)) if rng.random() < config.expert_share else None
+    driver.begin(env.task.instructions[seed % len(env.task.instructions)])
+    return rollout(env, seed, act=driver.act, takeover_step=takeover, perturb=config.perturb)
 
 
 def _direction(rng: np.random.Generator) -> Array:

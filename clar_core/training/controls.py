@@ -45,6 +45,7 @@ def train_controls(
         samples=samples or config.samples,
         init_from=None,
         init_encoder_only=False,
+        encoder_training="scratch",
         keep_every=0,
         resume=True,
     )

@@ -12,10 +12,18 @@ TIMEOUT_S = 120.0
 
 
 class StackCommand:
-    """The process of a command that launches the stack, and the stack that it started."""
+    """The process of a command that launches the stack, and the stack that it started.
 
-    def __init__(self, module: str, output: Path, *arguments: str) -> None:
+    Args:
+        module: of the command.
+        output: its output folder.
+        arguments: more of them.
+        known_by: text that stands in the command line of the stack that it launches; the output folder when left out.
+    """
+
+    def __init__(self, module: str, output: Path, *arguments: str, known_by: str = "") -> None:
         self.output = output
+        self.known_by = known_by or str(output)
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, "--output", str(output), *arguments],
             stdout=subprocess.PIPE,
@@ -34,7 +42,7 @@ class StackCommand:
 
     def stack(self) -> list[int]:
         """Processes that carry the mark of such a command and were started for this output."""
-        return [pid for pid in marked() if str(self.output) in command(pid) or parent_is_marked(pid)]
+        return [pid for pid in marked() if self.known_by in command(pid) or parent_is_marked(pid)]
 
 
 def marked() -> list[int]:

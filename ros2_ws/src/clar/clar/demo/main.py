@@ -114,6 +114,7 @@ class _Demonstration:
             f"task:={options.task}",
             f"seed:={seeds[0]}",
             f"checkpoint:={run.checkpoint}",
+            f"instruction:={run.instruction}",
         ]
         if options.robot_ip:
             arguments.append(f"robot_ip:={options.robot_ip}")

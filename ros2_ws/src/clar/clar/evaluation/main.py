@@ -167,7 +167,7 @@ class _LiveEvaluation:
         task = get_task(first.task)
         source = next(c.source for c in evaluation.contenders if c.name == first.contender)
         run = LiveRun(task.name, source, options.instruction or task.instructions[0])
-        arguments = self._launch_arguments(first, checkpoint_for(source, task.name).resolve())
+        arguments = self._launch_arguments(first, checkpoint_for(source, task.name).resolve(), run.instruction)
         status = console.status("starting the stack")
         with Observer(run) as observer:
             session.refuse_a_second_stack(observer)
@@ -198,7 +198,7 @@ class _LiveEvaluation:
                         status.update("ending the stack")
                         stack.end()
 
-    def _launch_arguments(self, trial: PlannedTrial, checkpoint: Path) -> list[str]:
+    def _launch_arguments(self, trial: PlannedTrial, checkpoint: Path, instruction: str) -> list[str]:
         options = self._options
         arguments = [
             f"hardware:={options.hardware}",
@@ -206,6 +206,7 @@ class _LiveEvaluation:
             f"task:={trial.task}",
             f"seed:={trial.seed}",
             f"checkpoint:={checkpoint}",
+            f"instruction:={instruction}",
         ]
         arguments += [f"cell:={options.cell.resolve()}"] if options.cell is not None else []
         arguments += [f"robot_ip:={options.robot_ip}"] if options.robot_ip else []

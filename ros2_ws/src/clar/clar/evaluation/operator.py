@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import termios
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 _POLL_S = 0.1
+_KEYS = 64
 VERDICTS = {"s": True, "f": False}
 
 
@@ -46,5 +48,7 @@ class OperatorKeys:
     def _read(self) -> None:
         while not self._stop.is_set():
             ready, _, _ = select.select([sys.stdin], [], [], _POLL_S)
-            if ready and (verdict := VERDICTS.get(sys.stdin.read(1).lower())) is not None:
-                self._on_verdict(verdict)
+            # Past the stream's own buffer, into which it would read keys that select cannot see any more.
+            for key in os.read(sys.stdin.fileno(), _KEYS).decode(errors="ignore").lower() if ready else "":
+                if key in VERDICTS:
+                    self._on_verdict(VERDICTS[key])

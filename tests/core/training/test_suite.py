@@ -1,0 +1,68 @@
+"""The suite: its stages in order, what is skipped, and the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clar_core.simulation.tasks import TASKS, UnknownTaskError
+from clar_core.training import suite
+from clar_core.training.suite import SuiteConfig, run_suite, table
+
+RESULTS: dict[str, Any] = {
+    "tasks": {
+        "pick_banana": {"policy": [90, 100], "blind": [5, 100], "camera_recalibrated": [45, 50]},
+        "put_bread": {"policy": [80, 100], "blind": [0, 100]},
+    },
+    "multi_task": {"pick_banana": [70, 100], "put_bread": [60, 100]},
+}
+
+
+def test_the_table_has_intervals_and_means_of_complete_columns() -> None:
+    text = table(RESULTS)
+    assert "| `pick_banana` | 90 % (90/100, 83-94) | 5 % (5/100, 2-11) | 90 % (45/50, 79-96) |" in text
+    assert "| mean | 85 % | 2 % | - | 65 % |" in text
+    assert "one policy, unseen sentences" in text
+
+
+def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+
+    def train(config: Any) -> Path:
+        trained.append(str(config.output.relative_to(tmp_path)))
+        config.output.mkdir(parents=True)
+        (config.output / suite.FINISHED).write_text("done")
+        return config.output
+
+    monkeypatch.setattr(suite, "train_imitation", train)
+    monkeypatch.setattr(suite, "collect", lambda config: None)
+    monkeypatch.setattr(suite, "train_controls", lambda run, perturb: {})
+    monkeypatch.setattr(suite, "_evaluate", lambda config, task, say: {"policy": [1, 2]})
+    monkeypatch.setattr(suite, "_evaluate_all", lambda config, say: {"pick_banana": [1, 2], "put_bread": [2, 2]})
+    config = SuiteConfig(output=tmp_path, tasks=("pick_banana", "put_bread"), init_from=tmp_path / "encoder")
+    run_suite(config, lambda text: None)
+    assert trained == [
+        "runs/policy/pick_banana",
+        "runs/scratch/pick_banana",
+        "runs/policy/put_bread",
+        "runs/scratch/put_bread",
+        "runs/multi_task/all",
+    ]
+    run_suite(config, lambda text: None)
+    assert len(trained) == 5
+    assert (tmp_path / "results.md").read_text().startswith("| task | policy |")
+
+
+def test_every_run_differs_only_in_what_it_is_about(tmp_path: Path) -> None:
+    config = SuiteConfig(output=tmp_path, init_from=tmp_path / "encoder")
+    policy, scratch = (config.training(name, "put_bread").to_dict() for name in ("policy", "scratch"))
+    differing = {name for name in policy if policy[name] != scratch[name]}
+    assert differing == {"output", "init_from", "init_encoder_only", "encoder_training"}
+    several = config.training("multi_task", "all")
+    assert several.language
+    assert several.samples == len(TASKS) * config.samples
+    assert len(several.stores) == len(TASKS)
+    with pytest.raises(UnknownTaskError, match="did you mean put_bread"):
+        SuiteConfig(tasks=("put_breads",))
