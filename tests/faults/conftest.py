@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.faults.contract import Entry, page, save
+from tests.ros.processes import Probe
 
 RESULTS = Path("outputs") / "faults.json"
+
+
+@pytest.fixture
+def probe(ros_domain: int) -> Iterator[Probe]:
+    """A node of the test's own."""
+    probe = Probe()
+    yield probe
+    probe.close()
 
 
 @pytest.fixture(scope="session")

@@ -288,4 +288,5 @@ def test_a_gripper_that_is_not_homed_is_named_and_homing_ends_that(robot: FciEmu
     robot.set_gripper(max_width_m=0.0)
     assert "clar gripper home" in gripper_until(gripper, lambda r: bool(r.fault)).fault
     gripper.home()
-    assert gripper_until(gripper, lambda r: not r.fault).max_width_m == pytest.approx(0.08)
+    homed = gripper_until(gripper, lambda r: not r.busy and not r.fault)
+    assert homed.max_width_m == pytest.approx(0.08)
