@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -63,7 +63,6 @@ class ScriptedArm:
                 (names.SERVICE_HOME, Trigger),
             )
         }
-        node.create_timer(_PERIOD_S, self._tick, callback_group=MutuallyExclusiveCallbackGroup())
 
     @property
     def pose(self) -> Array:
@@ -94,6 +93,8 @@ class ScriptedArm:
         with self._lock:
             self._way.clear()
             self._target = bridge.pose_to_matrix(self.state.commanded_pose)
+        # A thread rather than a timer: the executor is busy with pictures, and one second of silence halts.
+        threading.Thread(target=self._drive, name="commands", daemon=True).start()
 
     def stop(self) -> None:
         """Let go of the arm; it stands still and stays ARMED."""
@@ -150,11 +151,19 @@ class ScriptedArm:
         translation, rotation = delta_between(self.pose, T)
         return bool(np.linalg.norm(translation) < _ARRIVED_M and np.linalg.norm(rotation) < _ARRIVED_RAD)
 
-    def _tick(self) -> None:
+    def _drive(self) -> None:
+        due_s = time.monotonic()
+        while self._command():
+            # never two steps at once: what a busy machine delayed comes later, not faster
+            due_s = max(due_s + _PERIOD_S, time.monotonic() + 0.5 * _PERIOD_S)
+            time.sleep(max(0.0, due_s - time.monotonic()))
+
+    def _command(self) -> bool:
+        """Send the next step; False once the arm is no longer ours."""
         state = self.state
         with self._lock:
             if self._target is None or state is None or state.mode != RobotState.MODE_RUNNING:
-                return
+                return False
             target = self._way.popleft() if self._way else self._target
             translation, rotation = delta_between(self._target, target)
             self._target = target
@@ -165,6 +174,7 @@ class ScriptedArm:
         command.translation, command.rotation = bridge.vector3(translation), bridge.vector3(rotation)
         command.gripper = float(state.gripper_target)
         self._publisher.publish(command)
+        return True
 
     def _call(self, name: str, request: Any, timeout_s: float) -> None:
         call_successfully(self._clients[name], request, timeout_s)
