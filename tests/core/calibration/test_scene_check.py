@@ -114,7 +114,7 @@ def test_a_stored_scene_is_the_same_and_a_changed_file_is_refused(reference: Sce
     with pytest.raises(CalibrationError, match="its content is not the one that"):
         load_scene(result, calibration)
     (tmp_path / "calibration.scene.safetensors").unlink()
-    with pytest.raises(CalibrationError, match="missing, .* names it as its reference scene"):
+    with pytest.raises(CalibrationError, match=r"missing, .* names it as its reference scene"):
         load_scene(result, calibration)
 
 
