@@ -103,8 +103,8 @@ class PolicyRuntime:
         if not known or any(calibration_hash.startswith(text) for text in known):
             return ""
         return (
-            f"the calibration ({calibration_hash[:23]}) is another than the training data's ({', '.join(known)}): the base"
-            " frame makes that possible, within the views that training has seen"
+            f"the calibration ({calibration_hash[:23]}) is another than the training data's ({', '.join(known)}): the"
+            " base frame makes that possible, within the views that training has seen"
         )
 
     def reset(self) -> None:
