@@ -1,4 +1,4 @@
-"""The calibration through the real nodes: launch to file, and the gate that a moved camera closes."""
+"""The calibration through the real nodes: what a launch refuses, and the gate that a moved camera closes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from clar import names, qos
-from clar_calibration import load_calibration, save_calibration
+from clar_calibration import save_calibration
 from clar_calibration.arm_shape import ArmShape
-from clar_calibration.quality import shortcomings
 from clar_calibration.reference import arm_mask, make_scene, save_scene
-from clar_calibration.rendered import RenderedCell, relative_to_truth
+from clar_calibration.rendered import RenderedCell
 from clar_calibration.simulated import simulated_calibration
 from clar_core.simulation.camera import COLOR_INTRINSICS, DEPTH_INTRINSICS, T_BASE_DEPTH, T_DEPTH_COLOR
 from clar_core.simulation.scene import HAND_MAX_WIDTH_M, HOME_JOINT_POSITIONS_RAD
@@ -38,29 +37,6 @@ def launch(folder: Path, *arguments: str, timeout_s: float = 60.0) -> subprocess
         timeout=timeout_s,
         check=False,
     )
-
-
-@pytest.mark.realtime
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_one_launch_calibrates_the_simulated_cell(ros_domain: int, fci_address: str, tmp_path: Path) -> None:
-    result = launch(
-        tmp_path,
-        "hardware:=sim",
-        f"robot_ip:={fci_address}",
-        "samples:=10",
-        f"session:={tmp_path / 'session'}",
-        timeout_s=360.0,
-    )
-    assert result.returncode == 0, result.stdout[-4000:]
-    calibration = load_calibration(tmp_path / "session" / "calibration.yaml")
-    millimetres, degrees = relative_to_truth(T_BASE_DEPTH, calibration.T_base_optical)
-    assert millimetres < 2.0
-    assert degrees < 0.2
-    assert not shortcomings(calibration)
-    assert calibration.quality["arm"]["distance_mm"] < 3.0
-    assert (tmp_path / "session" / calibration.reference["file"]).is_file()
-    assert "Camera calibration" in (tmp_path / "session" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +105,7 @@ def test_a_moved_camera_closes_the_gate_and_one_that_stands_opens_it(
         assert (last.level == DiagnosticStatus.ERROR) is closed, last.message
         answer = probe.call(Trigger, names.SERVICE_CHECK_SCENE, Trigger.Request())
         assert answer.success is not closed
-        assert ("the camera has moved: 3." in answer.message or "2." in answer.message) is closed, answer.message
+        assert ("the camera has moved" in answer.message) is closed, answer.message
         verdict = probe.call(Trigger, names.SERVICE_VERIFY_CALIBRATION, Trigger.Request())
         assert verdict.success
         assert "beside its model" in verdict.message
