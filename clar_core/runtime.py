@@ -92,6 +92,21 @@ class PolicyRuntime:
         """The runtime of a checkpoint directory. Raises CheckpointError where ``load_checkpoint`` does."""
         return cls(load_checkpoint(directory), device=device, dtype=dtype, threads=threads)
 
+    def remark_on_calibration(self, calibration_hash: str) -> str:
+        """What the operator should know about a calibration (its hash) that the training data did not have; or empty.
+
+        Another pose of the camera than in the training data is allowed: that is what the base frame is for.
+        """
+        data = self.provenance.get("data")
+        known = [str(text) for text in data.get("calibrations", ()) if text] if isinstance(data, dict) else []
+        # episodes keep the beginning of the hash
+        if not known or any(calibration_hash.startswith(text) for text in known):
+            return ""
+        return (
+            f"the calibration ({calibration_hash[:23]}) is another than the training data's ({', '.join(known)}): the"
+            " base frame makes that possible, within the views that training has seen"
+        )
+
     def reset(self) -> None:
         """Forget earlier observations and plans: a trial begins. Only policies with a history or chunks have any."""
         self._memory.clear()

@@ -14,7 +14,6 @@ import runpy
 from pathlib import Path
 
 import numpy as np
-import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
@@ -118,7 +117,7 @@ def compose(context: LaunchContext) -> list[Node]:
     }
     parameters |= {name: stack["integer"](name, given[name]) for name in BOARD[1:3]}
     parameters |= {name: number(name, given[name]) for name in BOARD[3:]}
-    parameters |= {name: value for name in LISTS if (value := numbers(name, given[name]))}
+    parameters |= {name: value for name in LISTS if (value := stack["numbers"](name, given))}
     if simulated:
         parameters = simulated_guess() | parameters
     nodes = [
@@ -167,11 +166,3 @@ def number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise LaunchError(f"{name}: expected a number, got {text!r}") from None
-
-
-def numbers(name: str, text: str) -> list[float]:
-    """A list of numbers of a launch argument."""
-    try:
-        return [float(value) for value in yaml.safe_load(text) or []]
-    except (TypeError, ValueError, yaml.YAMLError):
-        raise LaunchError(f"{name}: expected a list of numbers such as [0.1, 0.2, 0.3], got {text!r}") from None

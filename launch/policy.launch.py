@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
@@ -64,6 +65,11 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument("task", default_value="place_cube_in_basin", description="Task of the simulated cell."),
     DeclareLaunchArgument("seed", default_value="0", description="Start of the simulated cell's objects."),
+    DeclareLaunchArgument(
+        "camera_shift_mm",
+        default_value="[]",
+        description="Displace the simulated camera by x y z, as a bumped tripod is: to see what the scene check says.",
+    ),
 ]
 
 ENVIRONMENT = [
@@ -197,6 +203,7 @@ def camera(given: dict[str, str], share: Path, cell: CellConfig, robot_ip: str) 
                     "task": given["task"],
                     "seed": integer("seed", given["seed"]),
                     "robot_ip": robot_ip,
+                    **({"camera_shift_mm": shift} if (shift := numbers("camera_shift_mm", given)) else {}),
                 },
             )
         ]
@@ -263,6 +270,15 @@ def end_launch(event: object, context: LaunchContext) -> list[Shutdown] | None:
 def end_launch_unless_killed(event: object, context: LaunchContext) -> list[Shutdown] | None:
     """As ``end_launch``, but a process that a signal killed is left to be started again."""
     return None if event.returncode < 0 else end_launch(event, context)
+
+
+def numbers(name: str, given: dict[str, str]) -> list[float]:
+    """A list of numbers of a launch argument; empty when there is no such argument."""
+    text = given.get(name, "")
+    try:
+        return [float(value) for value in yaml.safe_load(text) or []]
+    except (TypeError, ValueError, yaml.YAMLError):
+        raise LaunchError(f"{name}: expected a list of numbers such as [0.1, 0.2, 0.3], got {text!r}") from None
 
 
 def integer(name: str, text: str) -> int:

@@ -95,3 +95,12 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p/normalizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"normalizer.json: missing"):
         PolicyRuntime.load(tmp_path / "p")
+
+
+def test_a_calibration_that_the_training_data_did_not_have_is_said() -> None:
+    known, other = "sha256:" + 64 * "a", "sha256:" + 64 * "b"
+    checkpoint = replace(tiny_checkpoint(), provenance={"data": {"calibrations": [known[:23]]}})
+    runtime = PolicyRuntime(checkpoint, device="cpu")
+    assert runtime.remark_on_calibration(known) == ""
+    assert "is another than the training data's" in runtime.remark_on_calibration(other)
+    assert PolicyRuntime(replace(checkpoint, provenance={}), device="cpu").remark_on_calibration(other) == ""

@@ -80,3 +80,27 @@ def test_a_missing_calibration_says_how_to_get_one(tmp_path: Path) -> None:
     with node_process(MODULE, {"calibration": str(tmp_path / "none.yaml")}) as process:
         assert process.wait_for_exit() == 1
         assert "ros2 launch clar calibrate.launch.py" in process.output
+
+
+def test_a_poor_calibration_is_refused_with_its_shortcomings_and_an_override_is_logged(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    write_calibration(path, quality={"at_work_mm": 9.0, "advice": ["turn the hand"]})
+    with node_process(MODULE, {"calibration": str(path)}) as process:
+        assert process.wait_for_exit() == 1
+        assert "the calibration is poor: error in the working area (95 %) 9 mm, expected at most 3 mm" in process.output
+        assert "It advised: turn the hand" in process.output
+    with node_process(MODULE, {"calibration": str(path), "accept_poor": True}) as process:
+        process.wait_for_output("accepted by override: the calibration is poor")
+
+
+def test_a_camera_on_the_hand_hangs_under_the_tcp(probe: Probe, tmp_path: Path) -> None:
+    write_calibration(tmp_path / "c.yaml", set_up="eye_in_hand", base_frame=names.TCP_FRAME)
+    buffer = Buffer(node=probe.node)
+    listener = TransformListener(buffer, probe.node)
+    with node_process(MODULE, {"calibration": str(tmp_path / "c.yaml")}):
+        Driver(probe)
+        wait_for(
+            lambda: buffer.can_transform(names.TCP_FRAME, names.DEPTH_OPTICAL_FRAME, rclpy.time.Time()),
+            "TCP -> optical",
+        )
+    listener.unregister()

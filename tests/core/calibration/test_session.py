@@ -125,6 +125,25 @@ def test_a_session_goes_on_where_it_ended_and_refuses_another_board(recorded: Pa
         Session(recorded, Rig(**{**vars(cell.rig), "board": Board.apriltags()}))
 
 
+def test_a_camera_on_the_hand_is_calibrated_the_same_way(tmp_path: Path) -> None:
+    with RenderedCell(
+        "eye_in_hand",
+        T_parent_depth=make_pose(rotation_vector_to_matrix((0.2, 0.0, 0.785)), (-0.05, -0.09, -0.13)),
+        T_carrier_board=make_pose([[0, -1, 0], [-1, 0, 0], [0, 0, -1]], (0.60, 0.13, 0.002)),
+    ) as hand:
+        rough = HandEye(hand.truth.X @ make_pose(rotation_vector_to_matrix((0.04, -0.04, 0.03))), hand.truth.Y)
+        planned = make_plan(hand, VIEWS, set_up="eye_in_hand", rough=rough)
+        session = Session(tmp_path / "session", hand.rig)
+        random = np.random.default_rng(1)
+        for joints in planned.joints_rad:
+            session.add(hand.sample(joints, random))
+        result = solve_session(session).result
+    assert (result.set_up, result.base_frame) == ("eye_in_hand", "fr3_hand_tcp")
+    millimetres, degrees = relative_to_truth(hand.T_parent_depth, result.T_base_optical)
+    assert millimetres < 1.5
+    assert degrees < 0.2
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from clar.arm_settings import ArmParameters
+from clar.calibrate_settings import CalibrateParameters
 from clar.nodes.calibrated_tf import CalibratedTfParameters
 from clar.nodes.camera import CameraParameters
 from clar.nodes.cloud import CloudParameters
 from clar.nodes.manager import ManagerParameters
 from clar.nodes.policy import PolicyParameters
 from clar.nodes.recorder import RecorderParameters
+from clar.nodes.scene_check import SceneCheckParameters
 from clar.nodes.sim import SimParameters
 from clar.parameters import markdown_table
 from clar.teleop_settings import TeleopParameters
@@ -56,7 +58,7 @@ it waits for, whether it is well, and figures. `clar status` prints that for all
 | `/joint_states`, `/tf` | sensor_msgs/JointState, tf2_msgs/TFMessage (base to TCP) | up to 100 Hz | arm | recorder |
 | `/tf_static` | tf2_msgs/TFMessage | latched | camera driver, calibrated_tf | cloud, calibrated_tf |
 | `/clar/calibration` | std_msgs/String, hash of the calibration in force | latched | calibrated_tf | policy, recorder |
-| `/clar/gates` | diagnostic_msgs/DiagnosticStatus, one a check: ERROR forbids motion | latched | calibrated_tf, other checks | arm |
+| `/clar/gates` | diagnostic_msgs/DiagnosticStatus, one a check: ERROR forbids motion | latched | calibrated_tf, scene_check | arm |
 | `/clar/timings` | clar_interfaces/StageTimings | per frame | camera, cloud, policy, arm | recorder |
 | `/clar/teleop/status` | clar_interfaces/TeleopStatus, on change and at 4 Hz | latched | teleop | recorder |
 | `/clar/episode` | clar_interfaces/Episode | latched | recorder | |
@@ -75,6 +77,7 @@ depth 1, because an old command is worth nothing; what a late joiner must see is
 | `/clar/robot/start` | clar_interfaces/Start | arm | `clar start`: from now on this source moves the arm |
 | `/clar/robot/home`, `return_to_start` | std_srvs/Trigger | arm | slow ways home and back to the last START; only while ARMED |
 | `/clar/robot/open_gripper`, `home_gripper` | std_srvs/Trigger | arm | open or home the gripper; not while RUNNING |
+| `/clar/calibration/check`, `verify` | std_srvs/Trigger | scene_check | `clar calibrate check`, `verify` |
 | `/clar/recorder/start_episode`, `end_episode` | clar_interfaces/StartEpisode, EndEpisode | recorder | mark an episode |
 | `/clar/recorder/undo_episode` | std_srvs/Trigger | recorder | move the last kept episode aside, into `undone/` |
 | `/clar/sim/reset` | clar_interfaces/ResetCell | sim | put the objects out by seed |
@@ -112,6 +115,18 @@ _NODES = (
         CalibratedTfParameters,
         "Publishes base to camera_link, composed of the calibration and the driver's own static transform, which must be"
         " the one that the calibration was made with.",
+    ),
+    (
+        "scene_check",
+        SceneCheckParameters,
+        "Tells whether the camera still is where it was calibrated, and closes the arm's gate when it is not. Runs where the"
+        " calibration has a reference scene. See [Calibration](calibration.md).",
+    ),
+    (
+        "calibrate",
+        CalibrateParameters,
+        "Moves the arm through planned poses (or watches it being guided), solves and writes a calibration. Started by"
+        " calibrate.launch.py. See [Calibration](calibration.md).",
     ),
     (
         "manager",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 from clar import bridge, names, qos
 from clar.calls import CallError, call_successfully, wait_until
 from clar_calibration.motion import Stillness, way
+from clar_core.control.tracking import limit_norm
 from clar_core.geometry.poses import delta_between
 from clar_interfaces.msg import DeltaCommand, RobotState
 from clar_interfaces.srv import Start
@@ -30,7 +31,10 @@ _PERIOD_S = 0.1
 _QUICK_S = 5.0
 _HOME_S = 60.0
 _STATE_WITHIN_S = 30.0
-_ARRIVED_M, _ARRIVED_RAD = 0.01, 0.03
+_ARRIVED = 0.012
+_TRAILING = 0.02
+"""The way waits for an arm that is further behind: a simulator on a busy machine is slower than the clock."""
+_STEP_M, _STEP_RAD = 0.03, 0.12
 
 
 class ScriptedArm:
@@ -63,7 +67,6 @@ class ScriptedArm:
                 (names.SERVICE_HOME, Trigger),
             )
         }
-        node.create_timer(_PERIOD_S, self._tick, callback_group=MutuallyExclusiveCallbackGroup())
 
     @property
     def pose(self) -> Array:
@@ -94,6 +97,8 @@ class ScriptedArm:
         with self._lock:
             self._way.clear()
             self._target = bridge.pose_to_matrix(self.state.commanded_pose)
+        # A thread rather than a timer: the executor is busy with pictures, and one second of silence halts.
+        threading.Thread(target=self._drive, name="commands", daemon=True).start()
 
     def stop(self) -> None:
         """Let go of the arm; it stands still and stays ARMED."""
@@ -113,7 +118,7 @@ class ScriptedArm:
                 raise CallError("the arm was not started")
             poses = way(self._target, T_base_tcp, speed_m_s=self._speed_m_s, turn_rad_s=self._turn_rad_s)
             self._way.extend(poses)
-        limit_s = 3.0 * _PERIOD_S * len(poses) + 5.0
+        limit_s = 6.0 * _PERIOD_S * len(poses) + 10.0
         arrived = wait_until(lambda: not self._way and self._near(T_base_tcp), limit_s, self._lost)
         self._check_running()
         if not arrived:
@@ -147,17 +152,35 @@ class ScriptedArm:
             raise CallError(f"the arm was stopped: {self.state.reason if self.state else 'no state'}")
 
     def _near(self, T: Array) -> bool:
-        translation, rotation = delta_between(self.pose, T)
-        return bool(np.linalg.norm(translation) < _ARRIVED_M and np.linalg.norm(rotation) < _ARRIVED_RAD)
+        return self._distance(self.pose, T) < _ARRIVED
 
-    def _tick(self) -> None:
+    @staticmethod
+    def _distance(T_a: Array, T_b: Array) -> float:
+        """Metres, an angle counted as what it moves at 30 cm."""
+        translation, rotation = delta_between(T_a, T_b)
+        return float(np.linalg.norm(translation) + 0.3 * np.linalg.norm(rotation))
+
+    def _drive(self) -> None:
+        due_s = time.monotonic()
+        while self._command():
+            # never two steps at once: what a busy machine delayed comes later, not faster
+            due_s = max(due_s + _PERIOD_S, time.monotonic() + 0.5 * _PERIOD_S)
+            time.sleep(max(0.0, due_s - time.monotonic()))
+
+    def _command(self) -> bool:
+        """Send the next step; False once the arm is no longer ours."""
         state = self.state
         with self._lock:
             if self._target is None or state is None or state.mode != RobotState.MODE_RUNNING:
-                return
-            target = self._way.popleft() if self._way else self._target
-            translation, rotation = delta_between(self._target, target)
-            self._target = target
+                return False
+            # What the envelope made of the last step is where the next one begins, once the arm tells.
+            told = state.last_sequence == self._sequence
+            now = bridge.pose_to_matrix(state.commanded_pose) if told else self._target
+            if self._way and self._distance(bridge.pose_to_matrix(state.measured_pose), self._target) < _TRAILING:
+                self._target = self._way.popleft()
+            translation, rotation = delta_between(now, self._target)
+        translation = limit_norm(translation, _STEP_M)
+        rotation = limit_norm(rotation, _STEP_RAD)
         self._sequence += 1
         command = DeltaCommand(source=names.SOURCE_SCRIPTED, sequence=self._sequence)
         command.header.frame_id = names.BASE_FRAME
@@ -165,6 +188,7 @@ class ScriptedArm:
         command.translation, command.rotation = bridge.vector3(translation), bridge.vector3(rotation)
         command.gripper = float(state.gripper_target)
         self._publisher.publish(command)
+        return True
 
     def _call(self, name: str, request: Any, timeout_s: float) -> None:
         call_successfully(self._clients[name], request, timeout_s)

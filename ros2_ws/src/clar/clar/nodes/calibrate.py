@@ -43,6 +43,8 @@ _PICTURE_WITHIN_S = 8.0
 _DEPTH_WITHIN_S = 0.15
 _SPARE_POSES = 6
 _SHUTDOWN_LIMIT_S = 6.0
+_NICENESS = -5
+"""It commands the arm: what only looks must wait."""
 
 
 class CalledOffError(RuntimeError):
@@ -294,7 +296,7 @@ class CalibrateNode(SimpleNode):
 
 def main() -> int:
     """Run the calibrate node."""
-    return run_node(CalibrateNode, threads=4, shutdown_limit_s=_SHUTDOWN_LIMIT_S)
+    return run_node(CalibrateNode, threads=4, shutdown_limit_s=_SHUTDOWN_LIMIT_S, niceness=_NICENESS)
 
 
 if __name__ == "__main__":

@@ -195,12 +195,8 @@ class PolicyNode(LifecycleNode):
         self._instruction = message.data
 
     def _on_calibration(self, message: String) -> None:
-        trained_with = str(self._runtime.provenance.get("calibration_hash", ""))
-        if trained_with and trained_with != message.data:
-            self.get_logger().info(
-                f"the calibration ({message.data}) is another than the training data's ({trained_with}): the base frame"
-                " makes that possible, within the views that training has seen"
-            )
+        if remark := self._runtime.remark_on_calibration(message.data):
+            self.get_logger().warning(remark)
 
     def _on_timer(self) -> None:
         tick = self._tick_clock.serve(time.monotonic())
