@@ -162,6 +162,8 @@ def _train(
                         flush=True,
                     )
                 raise KeyboardInterrupt
+        if main:
+            run.finish()
     accelerator.wait_for_everyone()
 
 

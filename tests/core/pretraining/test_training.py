@@ -61,6 +61,7 @@ def test_a_run_logs_every_term_and_leaves_best_and_last(finished: Path) -> None:
         checkpoint = load_pretrained(finished / name)
         assert checkpoint.teacher["kind"] == "rendered"
         assert checkpoint.provenance["samples"] > 0
+    assert (finished / "curves.png").stat().st_size > 10_000
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(views: Path, finished: Path, tmp_path: Path) -> None:
