@@ -1,8 +1,8 @@
 """A probe of encoders without a robot: what can be read out of frozen features on scenes new to every encoder?
 
 Every scene holds one object. Two read-outs are trained on each encoder's features and judged on other scenes: a linear
-one on the global feature, and an attentive one, a few learned queries over the patch tokens. Scenes of object classes
-that pre-training never saw are judged apart.
+one on the global feature, and an attentive one, a few learned queries over the patch tokens with their centres. Scenes
+of object classes that pre-training never saw are judged apart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READOUTS: tuple[Readout, ...] = ("linear", "attentive")
 UNITS: dict[Target, str] = {"position": "mm", "class": "%", "gripper": "mm"}
 _RIDGE = tuple(10.0**e for e in range(-4, 5))
 _BATCH, _RESAMPLES = 32, 2000
-_QUERIES, _EPOCHS = 4, 60
+_QUERIES, _EPOCHS = 4, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +206,7 @@ def _attentive(features: PointFeatures, truth: Tensor, train: NDArray[np.bool_],
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         rows = torch.from_numpy(np.flatnonzero(train))
-        tokens = features.tokens.float()
+        tokens = torch.cat([features.tokens, features.centres], dim=-1).float()
         std = tokens[rows].std((0, 1)).clamp_min(1e-6)
         tokens = (tokens - tokens[rows].mean((0, 1))) / std
         y = truth if classes else truth.float()
@@ -214,7 +214,7 @@ def _attentive(features: PointFeatures, truth: Tensor, train: NDArray[np.bool_],
             (y[rows].mean(0), y[rows].std(0).clamp_min(1e-6)) if not classes else (torch.zeros(1), torch.ones(1))
         )
         model = _AttentiveReadout(tokens.shape[-1], classes or y.shape[1])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.05)
         batch = 64
         steps = _EPOCHS * -(-len(rows) // batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
