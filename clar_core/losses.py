@@ -75,12 +75,13 @@ def contrastive_loss(
         Scalar.
     """
     logits = (first.float() @ second.float().T) * scale
-    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    targets = own if same is None else same[:, None] == same[None]
     if excluded is not None:
         logits = logits.masked_fill(excluded, float("-inf"))
-        targets = targets & ~excluded
-    return 0.5 * (_one_way(logits, targets, decoupled) + _one_way(logits.T, targets.T, decoupled))
+    targets = None
+    if same is not None:
+        targets = same[:, None] == same[None]
+        targets = targets if excluded is None else targets & ~excluded
+    return 0.5 * sum(_one_way(rows, targets, decoupled) for rows in (logits, logits.T))  # type: ignore[return-value]
 
 
 def contrastive_chance(excluded: Tensor) -> Tensor:
@@ -93,7 +94,13 @@ def contrastive_chance(excluded: Tensor) -> Tensor:
     return 0.5 * (candidates.sum(0).log().mean() + candidates.sum(1).log().mean())
 
 
-def _one_way(logits: Tensor, targets: Tensor, decoupled: bool) -> Tensor:
+def _one_way(logits: Tensor, targets: Tensor | None, decoupled: bool) -> Tensor:
+    """Mean over the rows; ``targets`` is symmetric, ``None`` stands for the diagonal."""
+    if targets is None:
+        others = logits
+        if decoupled:
+            others = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), float("-inf"))
+        return (others.logsumexp(1) - logits.diagonal()).mean()
     denominator = logits.masked_fill(targets, float("-inf")) if decoupled else logits
     log_ratio = logits - denominator.logsumexp(1, keepdim=True)
     shares = targets / targets.sum(1, keepdim=True)

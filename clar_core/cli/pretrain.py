@@ -30,5 +30,5 @@ def main(arguments: list[str]) -> int:
     except (ValueError, TrainingError) as error:
         return fail(str(error))
     print(f"best checkpoint: {best}")
-    print(f"next: clar train --stores … --output … --init-from {best} --init-encoder-only --encoder-training finetune")
+    print(f"next: clar train --stores … --output … --init-from {best} --encoder-training finetune")
     return 0

@@ -1,8 +1,8 @@
 """A probe of encoders without a robot: what can be read out of frozen features on scenes new to every encoder?
 
 Every scene holds one object. Two read-outs are trained on each encoder's features and judged on other scenes: a linear
-one on the global feature, and an attentive one, a single learned query over the patch tokens. Scenes of object classes
-that pre-training never saw are judged apart.
+one on the global feature, and an attentive one, a few learned queries over the patch tokens with their centres. Scenes
+of object classes that pre-training never saw are judged apart.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ READOUTS: tuple[Readout, ...] = ("linear", "attentive")
 UNITS: dict[Target, str] = {"position": "mm", "class": "%", "gripper": "mm"}
 _RIDGE = tuple(10.0**e for e in range(-4, 5))
 _BATCH, _RESAMPLES = 32, 2000
+_QUERIES, _EPOCHS = 4, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,27 +185,28 @@ def _ridge(x: Tensor, y: Tensor, strength: float) -> Tensor:
 
 
 class _AttentiveReadout(nn.Module):
-    """One learned query over the tokens, then a linear layer."""
+    """Learned queries over the tokens, each with its softmax, then a linear layer on what they gather.
+
+    Key and value projections would only multiply into the queries and the linear layer, so there are none.
+    """
 
     def __init__(self, dim: int, outputs: int) -> None:
         super().__init__()
-        self.query = nn.Parameter(torch.zeros(1, 1, dim))
-        self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.out = nn.Linear(dim, outputs)
-        nn.init.normal_(self.query, std=0.02)
+        self.queries = nn.Linear(dim, _QUERIES, bias=False)
+        self.out = nn.Linear(dim * _QUERIES, outputs)
+        nn.init.normal_(self.queries.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        query = self.query.expand(len(tokens), -1, -1)
-        mixed = F.scaled_dot_product_attention(query, self.key(tokens), self.value(tokens))
-        return self.out(mixed[:, 0])  # type: ignore[no-any-return]
+        shares = self.queries(tokens).softmax(1)
+        return self.out((shares.transpose(1, 2) @ tokens).flatten(1))  # type: ignore[no-any-return]
 
 
 def _attentive(features: PointFeatures, truth: Tensor, train: NDArray[np.bool_], classes: int, seed: int) -> Tensor:
-    """AdamW on the read-out, 60 epochs with a cosine; the features stay as they are."""
+    """AdamW on the read-out with a cosine; the features stay as they are."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         rows = torch.from_numpy(np.flatnonzero(train))
-        tokens = features.tokens.float()
+        tokens = torch.cat([features.tokens, features.centres], dim=-1).float()
         std = tokens[rows].std((0, 1)).clamp_min(1e-6)
         tokens = (tokens - tokens[rows].mean((0, 1))) / std
         y = truth if classes else truth.float()
@@ -212,11 +214,11 @@ def _attentive(features: PointFeatures, truth: Tensor, train: NDArray[np.bool_],
             (y[rows].mean(0), y[rows].std(0).clamp_min(1e-6)) if not classes else (torch.zeros(1), torch.ones(1))
         )
         model = _AttentiveReadout(tokens.shape[-1], classes or y.shape[1])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-        epochs, batch = 60, 64
-        steps = epochs * -(-len(rows) // batch)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.05)
+        batch = 64
+        steps = _EPOCHS * -(-len(rows) // batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(epochs):
+        for _ in range(_EPOCHS):
             for chosen in torch.split(rows[torch.randperm(len(rows))], batch):
                 predicted = model(tokens[chosen])
                 loss = (

@@ -165,6 +165,12 @@ class Interruption:
         self.requested = True
 
 
+def ignore_interruptions(_worker: int = 0) -> None:
+    """For a DataLoader's workers: Ctrl-C and SIGTERM reach them too, and only their parent may decide to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def deferred_interruption() -> Iterator[Interruption]:
     """Within the block, Ctrl-C and SIGTERM only set a flag, so that a step can end and its state be saved."""

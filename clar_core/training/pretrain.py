@@ -32,7 +32,13 @@ from clar_core.data.pretrain import (
 from clar_core.data.teacher_features import TeacherFeatures, load_teacher_features
 from clar_core.data.views import Views
 from clar_core.models.clar import Clar, ClarConfig
-from clar_core.training.loop import TrainingError, deferred_interruption, learning_rate_factor, parameter_groups
+from clar_core.training.loop import (
+    TrainingError,
+    deferred_interruption,
+    ignore_interruptions,
+    learning_rate_factor,
+    parameter_groups,
+)
 from clar_core.training.memory import keep_freed_memory
 from clar_core.training.pretrain_config import PretrainConfig
 from clar_core.training.pretrain_objective import pretrain_losses
@@ -77,7 +83,8 @@ def pretrain(config: PretrainConfig) -> Path:
     model = Clar(_model_config(config, features, radius))
     if config.init_from is not None and saved is None:
         initialise(model, config.init_from)
-    optimizer = torch.optim.AdamW(parameter_groups(model, config.learning_rate, config.weight_decay))
+    groups = parameter_groups(model, config.learning_rate, config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, fused=True)
     teacher = features.identity if features else {}
     data = {"views": views.fingerprint(), "teacher": teacher}
     run = PretrainRun(config, views.spec, data, teacher, writes=state.is_main_process)
@@ -135,7 +142,7 @@ def _train(
             batch = batch.to(accelerator.device)
             with accelerator.autocast():
                 outputs = wrapped(batch.inputs)
-            losses = pretrain_losses(model, outputs, batch)
+            losses = pretrain_losses(model, outputs, batch, watch=False)
             run.check_finite(losses, batch, step)
             optimizer.zero_grad(set_to_none=True)
             accelerator.backward(losses.total)
@@ -162,6 +169,8 @@ def _train(
                         flush=True,
                     )
                 raise KeyboardInterrupt
+        if main:
+            run.finish()
     accelerator.wait_for_everyone()
 
 
@@ -288,7 +297,7 @@ def _batches(dataset: PretrainDataset, keys: EpisodeSampler, config: PretrainCon
         batch_sampler=keys,
         collate_fn=collate_pretrain,
         num_workers=config.workers,
-        persistent_workers=config.workers > 0,
+        worker_init_fn=ignore_interruptions,
     )
 
 

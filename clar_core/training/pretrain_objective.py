@@ -48,7 +48,12 @@ def gather_with_gradients(tensor: Tensor) -> Tensor:
 
 
 def pretrain_losses(
-    model: Clar, outputs: ClarOutputs, batch: PretrainBatch, *, gather: Gather = gather_with_gradients
+    model: Clar,
+    outputs: ClarOutputs,
+    batch: PretrainBatch,
+    *,
+    gather: Gather = gather_with_gradients,
+    watch: bool = True,
 ) -> PretrainLosses:
     """Losses of a batch.
 
@@ -57,6 +62,7 @@ def pretrain_losses(
         outputs: of the model on this process's part of the batch.
         batch: this process's part.
         gather: puts the parts of all processes together.
+        watch: False leaves ``watched`` empty.
     """
     config = model.config.loss
     terms: dict[str, Tensor] = {}
@@ -72,15 +78,17 @@ def pretrain_losses(
                 same = instruction if name == "text" and config.soft_positives else None
                 terms[name] = contrastive_loss(feature, other, model.scale(name), same=same, decoupled=config.decoupled)
                 positives = instruction if name == "text" else torch.arange(len(feature), device=feature.device)
-                watched[f"{name}_retrieval"] = retrieval_accuracy(feature, other, positives)
+                if watch:
+                    watched[f"{name}_retrieval"] = retrieval_accuracy(feature, other, positives)
     if outputs.patches is not None and outputs.pixels is not None:
         local = local_pairs(outputs.patches, outputs.pixels, batch, config, model.config.map_cells, gather)
         terms["local"] = contrastive_loss(
             local.patches, local.pixels, model.scale("local"), excluded=local.excluded, decoupled=config.decoupled
         )
-        watched["local_chance"] = contrastive_chance(local.excluded)
-        watched["local_queries"] = torch.tensor(float(len(local.patches)))
-        watched["local_retrieval"] = local_accuracy(local)
+        if watch:
+            watched["local_chance"] = contrastive_chance(local.excluded)
+            watched["local_queries"] = torch.tensor(float(len(local.patches)))
+            watched["local_retrieval"] = local_accuracy(local)
     total = torch.stack([config.weight(name) * value for name, value in terms.items()]).sum()
     return PretrainLosses(total, terms, {name: value.detach() for name, value in watched.items()})
 

@@ -111,6 +111,12 @@ class PretrainRun:
         shown = ("train/loss", "validation/loss")
         return {name: f"{figures[name]:.3f}" for name in shown if name in figures}
 
+    def finish(self) -> None:
+        """Draw ``curves.png``."""
+        from clar_core.visualization.curves import loss_figure
+
+        loss_figure(self._config.output / "metrics.jsonl").savefig(self._config.output / "curves.png", dpi=110)
+
     def save_last(self, done: int, model: Clar) -> None:
         """Write ``last/``, a checkpoint like any other."""
         self._save("last", model, done * self._config.batch_size, {})

@@ -174,11 +174,12 @@ def write_recording(path: Path, attentions: dict[str, Attention]) -> None:
 
 
 def _spread(heat: Array, centres: Array, points: Array, neighbours: int = 4) -> Array:
-    """Heat of the nearest centres, weighted by inverse distance, scaled to [0, 1]."""
+    """Heat of the nearest centres, weighted by inverse distance, its 2nd to 98th percentile scaled to [0, 1]."""
     from clar_core.geometry.points import knn
 
     nearest = knn(points, centres, neighbours)
     distance = np.linalg.norm(points[:, None] - centres[nearest], axis=-1)
     weight = 1.0 / np.maximum(distance, 1e-3)
     value = (heat[nearest] * weight).sum(1) / weight.sum(1)
-    return np.asarray((value - value.min()) / max(float(np.ptp(value)), 1e-12), dtype=np.float32)
+    low, high = np.percentile(value, [2, 98])
+    return np.asarray(np.clip((value - low) / max(float(high - low), 1e-12), 0.0, 1.0), dtype=np.float32)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from clar_core.models.encoder import PointEncoder, PointEncoderConfig
-from clar_core.models.transformer import Block, DropPath
+from clar_core.models.transformer import Attention, Block, DropPath
 
 TINY = PointEncoderConfig(dim=24, depth=2, heads=3, centres=8, neighbours=6, patch_widths=(8, 12, 16), drop_path=0.0)
 
@@ -90,3 +90,15 @@ def test_wrong_configurations_are_refused_by_field() -> None:
         PointEncoderConfig(dim=24, heads=5)
     with pytest.raises(ValueError, match=r"encoder.neighbours"):
         PointEncoderConfig(neighbours=0)
+
+
+def test_training_in_bfloat16_on_a_cpu_computes_the_same_attention() -> None:
+    torch.manual_seed(0)
+    attention = Attention(dim=24, heads=3)
+    x = torch.randn(2, 17, 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = attention(x)
+        with torch.no_grad():
+            deployed = attention(x)
+    torch.testing.assert_close(trained, deployed, atol=0.01, rtol=0.05)
+    torch.testing.assert_close(trained.float(), attention(x), atol=0.02, rtol=0.1)

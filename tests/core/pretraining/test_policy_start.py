@@ -10,7 +10,6 @@ from clar_core.training.checkpoint_files import CheckpointError
 from clar_core.training.checkpoints import load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
-from clar_core.training.loop import TrainingError
 from clar_core.training.pretrain_checkpoints import Pretrained, save_pretrained
 from tests.core.data.demonstrations import SPEC, write_store
 from tests.core.training.policies import TINY
@@ -49,11 +48,6 @@ def test_a_policy_takes_its_encoder_from_pretraining(pretrained: Path) -> None:
     assert best.policy.encoder is not None
     for name, value in best.policy.encoder.named_parameters():
         torch.testing.assert_close(value, dict(source.encoder.named_parameters())[name])
-
-
-def test_a_policy_cannot_take_a_head_from_pretraining(pretrained: Path) -> None:
-    with pytest.raises(TrainingError, match="start from it with --init-encoder-only"):
-        train_imitation(replace(run(pretrained), init_encoder_only=False, encoder_training="scratch"))
 
 
 def test_another_encoder_or_observation_is_refused_by_field(pretrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from clar_core.data.pretrain import PretrainDataset
-from clar_core.data.teacher_features import load_teacher_features
+from clar_core.data.pretrain import PretrainDataset, split_episodes
+from clar_core.data.teacher_features import TeacherFeatures, load_teacher_features
 from clar_core.data.views import Views
 from clar_core.models.clar import Clar, LossConfig
 from clar_core.models.teachers import TeacherConfig, TeacherError
@@ -61,6 +63,7 @@ def test_a_run_logs_every_term_and_leaves_best_and_last(finished: Path) -> None:
         checkpoint = load_pretrained(finished / name)
         assert checkpoint.teacher["kind"] == "rendered"
         assert checkpoint.provenance["samples"] > 0
+    assert (finished / "curves.png").stat().st_size > 10_000
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(views: Path, finished: Path, tmp_path: Path) -> None:
@@ -86,12 +89,33 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(views: Path, finish
         assert {k: v for k, v in mine.items() if k not in timed} == {k: v for k, v in theirs.items() if k not in timed}
 
 
-def test_a_run_that_is_told_when_to_stop_goes_on_from_there(views: Path, finished: Path, tmp_path: Path) -> None:
-    output = tmp_path / "stopped"
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(tiny_config(views, output, stop_after_s=1e-6))
-    pretrain(tiny_config(views, output, workers=1))
+def test_a_request_to_stop_reaches_the_workers_too_and_the_state_is_saved(
+    views: Path, finished: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "terminated"
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from clar_core.training import pretrain_run as r\n"
+        "from clar_core.training.pretrain import pretrain\n"
+        "from tests.core.pretraining.tiny import tiny_config\n"
+        "record = r.PretrainRun.record_step\n"
+        "def then_stop(self, *rest):\n"
+        "    record(self, *rest)\n"
+        "    if self._count == 2: os.killpg(0, signal.SIGTERM)\n"
+        "r.PretrainRun.record_step = then_stop\n"
+        "pretrain(tiny_config(Path(sys.argv[1]), Path(sys.argv[2]), workers=1))\n"
+    )
+    command = [sys.executable, "-c", code, str(views), str(output)]
+    stopped = subprocess.run(command, cwd=ROOT, capture_output=True, start_new_session=True, timeout=170)
+    assert b"interrupted at step 2 of 6" in stopped.stdout, stopped.stderr.decode()
+    pretrain(tiny_config(views, output))
     assert same_weights(output, finished)
+
+
+def test_a_run_that_is_told_when_to_stop_ends_in_good_order(views: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tiny_config(views, tmp_path / "stopped", stop_after_s=1e-6))
+    assert load_state(tmp_path / "stopped" / "state.safetensors")[1]["step"] == 1
 
 
 def test_a_run_resumes_under_the_same_settings_only(views: Path, finished: Path) -> None:
@@ -202,27 +226,47 @@ def test_training_continues_from_a_checkpoint_of_its_own(views: Path, finished: 
     torch.testing.assert_close(there["encoder.norm.weight"], start["encoder.norm.weight"], atol=1e-6, rtol=0)
 
 
-def test_the_local_loss_cannot_be_lowered_without_looking_at_the_image(tmp_path: Path) -> None:
-    views = make_views(tmp_path / "set", episodes=48)
+@pytest.fixture(scope="module")
+def many_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_views(tmp_path_factory.mktemp("views") / "many", episodes=48)
+
+
+def train_local(views: Path, output: Path, features: TeacherFeatures) -> dict[str, float]:
+    """Train the local term alone; figures of held-out scenes."""
     config = tiny_config(
         views,
-        tmp_path / "run",
-        loss=LossConfig(mae=False, image=False, text=False),
+        output,
+        loss=LossConfig(mae=False, image=False, text=False, exclude_cosine=2.0),
         samples=16 * 90,
         batch_size=16,
         learning_rate=3e-3,
         validate_every=10_000,
         save_every=10_000,
+        validation_fraction=0.25,
     )
     pretrain(config)
-    model = load_pretrained(tmp_path / "run" / "last").model
-    opened = Views(views)
-    features = load_teacher_features(opened, config.teacher)
-    data = PretrainDataset(opened, features, torch.arange(48).numpy(), groups=16)
-    figures = validation_figures(model, validation_batches(data))
-    assert figures["local_shuffled"] > figures["local_chance"] - 0.1
+    data = PretrainDataset(Views(views), features, split_episodes(48, 0.25, 0)[1], groups=16)
+    return validation_figures(load_pretrained(output / "last").model, validation_batches(data))
+
+
+def test_the_local_loss_falls_by_looking_at_the_image(many_views: Path, tmp_path: Path) -> None:
+    features = load_teacher_features(Views(many_views), TeacherConfig(kind="rendered"))
+    figures = train_local(many_views, tmp_path / "run", features)
     assert figures["local"] < figures["local_chance"] - 0.5
     assert figures["local_other_scene"] > figures["local"] + 0.3
+    assert figures["local_shuffled"] > figures["local_chance"] - 0.1
+
+
+def test_a_teacher_that_tells_nothing_leaves_the_local_loss_at_chance(
+    many_views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = load_teacher_features(Views(many_views), TeacherConfig(kind="rendered"))
+    tokens = honest.maps.reshape(-1, honest.map_dim)
+    shuffled = tokens[np.random.default_rng(0).permutation(len(tokens))].reshape(honest.maps.shape)
+    features = replace(honest, maps=shuffled, means=np.zeros_like(honest.means))
+    monkeypatch.setattr(trainer, "load_teacher_features", lambda *_, **__: features)
+    figures = train_local(many_views, tmp_path / "run", features)
+    assert figures["local"] == pytest.approx(figures["local_chance"], abs=0.1)
 
 
 def test_detaching_keeps_the_contrast_out_of_the_encoder(views: Path) -> None:
