@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _train(
     model: Clar,
     wrapped: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: Iterator[PretrainBatch],
+    batches: Generator[PretrainBatch, None, None],
     held_out: PretrainDataset,
     first: int,
     facts: dict[str, Any],
@@ -134,7 +135,8 @@ def _train(
         mininterval=_REFRESH_S if sys.stderr.isatty() else _LOG_REFRESH_S,
         disable=not main,
     )
-    with deferred_interruption() as interruption, run, bar:
+    # Closed here: workers that outlive the loop would be waited for at exit, and they do not listen to signals.
+    with deferred_interruption() as interruption, run, bar, closing(batches):
         for step, batch in enumerate(batches, start=first):
             seed = (config.seed, 4, step, accelerator.process_index)
             torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
@@ -290,7 +292,9 @@ def _agreed(stop: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(flag, "sum") > 0)
 
 
-def _batches(dataset: PretrainDataset, keys: EpisodeSampler, config: PretrainConfig) -> Iterator[PretrainBatch]:
+def _batches(
+    dataset: PretrainDataset, keys: EpisodeSampler, config: PretrainConfig
+) -> Generator[PretrainBatch, None, None]:
     """Batches of this process; their content does not depend on the number of workers."""
     yield from DataLoader(
         dataset,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from clar_core.training import checkpoints
+from clar_core.training import checkpoint_files
 from clar_core.training.checkpoints import CheckpointError, check_observation, load_checkpoint, save_checkpoint
 from tests.core.data.demonstrations import SPEC
 from tests.core.training.policies import tiny_checkpoint
@@ -74,7 +74,7 @@ def test_a_save_that_dies_leaves_the_old_checkpoint(directory: Path, monkeypatch
         path.write_bytes(content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_write", dying)
+        patch.setattr(checkpoint_files, "_write", dying)
         with pytest.raises(OSError, match=r"No space left"):
             save_checkpoint(directory, tiny_checkpoint(seed=1))
     assert (directory / "model.safetensors").read_bytes() == before
