@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from clar_core.data.augmentation import AugmentationConfig, augment_window, draw_motion
-from clar_core.data.store import EpisodeInfo, Store, StoreError
+from clar_core.data.store import EpisodeInfo, Store, StoreError, check_alike
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
 from clar_core.training.normalizer import Normalizer
@@ -95,14 +95,7 @@ class Demonstrations:
             raise StoreError("stores: expected at least one directory, got none; `clar data collect` makes one")
         stores = [Store(directory) for directory in directories]
         first = stores[0]
-        for store in stores[1:]:
-            if lines := first.spec.differences(store.spec):
-                raise StoreError(f"{store.directory}: observed otherwise than {first.directory}: {'; '.join(lines)}")
-            if store.points_per_cloud != first.points_per_cloud:
-                raise StoreError(
-                    f"{store.directory}: points_per_cloud is {store.points_per_cloud}, "
-                    f"but {first.points_per_cloud} in {first.directory}"
-                )
+        check_alike(stores)
         arrays = {
             name: np.concatenate([store.read(name) for store in stores]) if len(stores) > 1 else first.read(name)
             for name in ("point_cloud", "point_count", "state", "action")

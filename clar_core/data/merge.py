@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.data.episode import Episode, Step
-from clar_core.data.store import EpisodeInfo, Store, StoreError, StoreWriter
+from clar_core.data.store import EpisodeInfo, Store, StoreError, StoreWriter, check_alike
 
 
 def episode_of(store: Store, info: EpisodeInfo) -> Episode:
@@ -46,14 +46,7 @@ def merge(
         raise StoreError(f"{output}: is one of the stores to merge; choose a new directory")
     stores = [Store(source) for source in sources]
     first = stores[0]
-    for store in stores[1:]:
-        if lines := first.spec.differences(store.spec):
-            raise StoreError(f"{store.directory}: observed otherwise than {first.directory}: {'; '.join(lines)}")
-        if store.points_per_cloud != first.points_per_cloud:
-            raise StoreError(
-                f"{store.directory}: points_per_cloud is {store.points_per_cloud}, "
-                f"but {first.points_per_cloud} in {first.directory}"
-            )
+    check_alike(stores)
     writer = StoreWriter(output, first.spec, points_per_cloud=first.points_per_cloud)
     there = {str(e.info.get("from", "")) for e in Store(output).episodes}
     wanted = [

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -282,3 +283,16 @@ def _padded(text: str, size: int, field: str) -> NDArray[np.uint8]:
 
 def _unpadded(row: NDArray[np.uint8]) -> str:
     return bytes(row[: len(np.trim_zeros(row, "b"))]).decode()
+
+
+def check_alike(stores: Sequence[Store]) -> None:
+    """Raise StoreError naming the first store that was observed otherwise than the first one."""
+    first = stores[0]
+    for store in stores[1:]:
+        if lines := first.spec.differences(store.spec):
+            raise StoreError(f"{store.directory}: observed otherwise than {first.directory}: {'; '.join(lines)}")
+        if store.points_per_cloud != first.points_per_cloud:
+            raise StoreError(
+                f"{store.directory}: points_per_cloud is {store.points_per_cloud}, "
+                f"but {first.points_per_cloud} in {first.directory}"
+            )
