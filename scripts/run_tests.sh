@@ -20,6 +20,5 @@ if [ $# -gt 0 ]; then
 fi
 status=0
 python -m pytest -m "not realtime" -n "$(nproc)" --dist loadscope || status=$?
-# What runs in real time may meet a stall of the machine: it is tried once more and listed as RERUN, to be looked at.
-python -m pytest -m realtime --reruns 1 || status=$?
+python -m pytest -m realtime || status=$?
 exit "$status"
