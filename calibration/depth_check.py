@@ -93,7 +93,7 @@ def _one(
     if not np.isfinite(corners).all():
         return None
     mask = np.zeros(depth.shape, dtype=np.uint8)
-    cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), 1)
+    cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), (1,))
     chosen = (mask > 0) & (depth > 0)
     normal, point = T[:3, 2], T[:3, 3]
     denominator = pixel_rays(intrinsics)[chosen] @ normal

@@ -21,6 +21,7 @@ EDGE_WIDTH_MAX_PX = 4.5
 _MAGNIFICATIONS = (1, 2)
 """Cells of two or three pixels are read more surely in a magnified picture; corners are refined in the original."""
 _REFINE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-4)
+_NO_DISTORTION = np.zeros(5)
 
 
 class DetectionError(ValueError):
@@ -88,13 +89,13 @@ def board_pose(detection: Detection, board: Board, intrinsics: Intrinsics) -> Ar
     """
     points, rays = board.points[detection.ids], normalized(detection, intrinsics)
     found, rotations, translations, errors = cv2.solvePnPGeneric(
-        points, rays.reshape(-1, 1, 2), np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+        points, rays.reshape(-1, 1, 2), np.eye(3), _NO_DISTORTION, flags=cv2.SOLVEPNP_IPPE
     )
     if not found:
         raise DetectionError("the corners that were found fit no pose of the board; are its sizes right?")
     best = int(np.argmin(np.asarray(errors).ravel()))
     rotation, translation = cv2.solvePnPRefineLM(
-        points, rays.reshape(-1, 1, 2), np.eye(3), None, rotations[best], translations[best]
+        points, rays.reshape(-1, 1, 2), np.eye(3), _NO_DISTORTION, rotations[best], translations[best]
     )
     return make_pose(rotation_vector_to_matrix(np.ravel(rotation)), np.ravel(translation))
 

@@ -92,7 +92,7 @@ def arm_mask(
         in_camera = transform_points(np.linalg.inv(T_base_depth) @ T_base_board, outline)
         pixels = project(in_camera, intrinsics)
         if np.isfinite(pixels).all():
-            cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(pixels).astype(np.int32)), 1)
+            cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(pixels).astype(np.int32)), (1,))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _ARM_MARGIN_PX + 1,) * 2)
     return np.asarray(cv2.dilate(np.asarray(mask, dtype=np.uint8), kernel) > 0)
 

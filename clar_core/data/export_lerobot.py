@@ -233,7 +233,7 @@ class _Video:
 
     def add(self, bgr: Image) -> None:
         if self._stream is None:
-            self._size = bgr.shape[:2]
+            self._size = (bgr.shape[0], bgr.shape[1])
             self._stream = self._container.add_stream("libx264", rate=FPS, options={"crf": "23", "g": "2"})
             self._stream.height, self._stream.width = self._size
             self._stream.pix_fmt = "yuv420p"

@@ -82,8 +82,8 @@ def load_object_array(path: Path) -> Any:
     """
     with path.open("rb") as stream:
         try:
-            version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
-            header = np.lib.format
+            header: Any = np.lib.format  # NumPy 1.26 has no types for these
+            version = header.read_magic(stream)
             read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
             shape, _, dtype = read(stream)
         except ValueError as error:
