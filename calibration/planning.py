@@ -144,7 +144,8 @@ def plan(
         )
     chosen = _most_telling(candidates, min(len(candidates), count + max(4, count // 4)))
     ordered = _ordered(T_start, [candidates[i][0] for i in chosen])
-    return _checked(count, ordered, [candidates[i][1] for i in chosen], arm, start_joints_rad, judge)
+    others = [T for i, (T, _) in enumerate(candidates) if i not in chosen]
+    return _checked(count, [*ordered, *others], [candidates[i][1] for i in chosen], arm, start_joints_rad, judge)
 
 
 def _draw(random: np.random.Generator, T_start: Array, set_up: SetUp, rough: HandEye, settings: PlanSettings) -> Array:
@@ -263,21 +264,28 @@ def _ordered(T_start: Array, poses: list[Array]) -> list[Array]:
 def _checked(
     count: int, ordered: list[Array], information: list[Array], arm: Arm, start_joints_rad: Array, judge: PoseJudge
 ) -> Plan:
-    """The poses in an order in which each is reached from the one before; one that never is, is left out."""
-    poses: list[Array] = []
-    joints: list[Array] = []
-    q, here = np.asarray(start_joints_rad, dtype=np.float64), arm.pose(start_joints_rad)
+    """The poses in an order in which each is reached from the one before; a dead end among them is left out."""
+    start = (arm.pose(start_joints_rad), np.asarray(start_joints_rad, dtype=np.float64))
+    way: list[tuple[Array, Array]] = []
+    longest: list[tuple[Array, Array]] = []
     left = list(ordered)
-    while left and len(poses) < count:
-        found = _first_reachable(left, q, here, arm, judge)
-        if found is None:
+    while left and len(way) < count:
+        T_here, q = way[-1] if way else start
+        found = _first_reachable(left, q, T_here, arm, judge)
+        if found is not None:
+            index, q = found
+            way.append((left.pop(index), q))
+            longest = max(longest, way[:], key=len)
+        elif way:
+            way.pop()
+        else:
             break
-        index, q = found
-        here = left.pop(index)
-        poses.append(here)
-        joints.append(q)
-    if not poses:
-        raise PlanError("no pose can be reached from where the arm is; move it nearer to the middle of motion_box")
+    if 2 * len(longest) < count:
+        raise PlanError(
+            f"only {len(longest)} of {count} poses can be reached one after the other; move the arm nearer to the"
+            " middle of motion_box and plan again, or take another seed"
+        )
+    poses, joints = zip(*longest, strict=True)
     spread, _ = rotation_spread_deg(np.array(poses))
     covariance = np.linalg.inv(np.sum(information, axis=0) + 1e-6 * np.eye(12))
     expected_mm = np.sqrt(np.diag(covariance)[:3]) * 1e3

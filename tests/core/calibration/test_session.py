@@ -23,7 +23,7 @@ from clar_calibration.solver import SolveError
 from clar_calibration.workflow import solve_session
 from clar_core.cli.main import main
 from clar_core.geometry.poses import make_pose, rotation_vector_to_matrix
-from clar_core.simulation.camera import COLOR_INTRINSICS
+from clar_core.simulation.camera import COLOR_INTRINSICS, T_BASE_DEPTH, T_DEPTH_COLOR
 from clar_core.simulation.scene import HOME_JOINT_POSITIONS_RAD, MOTION_BOX_MAX_M, MOTION_BOX_MIN_M
 
 HOME = np.array(HOME_JOINT_POSITIONS_RAD)
@@ -69,6 +69,18 @@ def test_planned_poses_are_well_spread_reachable_and_inside_the_box(cell: Render
     assert (positions < MOTION_BOX_MAX_M).all()
     for joints, T in zip(planned.joints_rad, planned.T_base_tcp, strict=True):
         assert relative_to_truth(T, cell.arm.pose(joints))[0] < 2.0
+
+
+def test_a_pose_from_which_no_other_can_be_reached_does_not_end_the_plan(cell: RenderedCell) -> None:
+    random = np.random.default_rng(9)  # the second pose on the shortest way is such a dead end
+
+    def disturbed(T: np.ndarray, metres: float, degrees: float) -> np.ndarray:
+        turn = rotation_vector_to_matrix(np.radians(random.uniform(-degrees, degrees, 3)))
+        return T @ make_pose(turn, random.uniform(-metres, metres, 3))
+
+    X = disturbed(disturbed(T_BASE_DEPTH, 0.03, 3.0) @ T_DEPTH_COLOR, 0.03, 3.0)
+    planned = make_plan(cell, 24, rough=HandEye(X, disturbed(T_TCP_BOARD, 0.01, 3.0)), seed=9)
+    assert len(planned.T_base_tcp) == 24
 
 
 def test_a_plan_that_is_impossible_says_what_rules_it_out(cell: RenderedCell) -> None:
