@@ -47,6 +47,7 @@ class ExampleNode(LifecycleNode):
         """Publish."""
         self._perhaps_fail("activate")
         self.create_publisher(String, "streaming", 1)
+        self.on_release(lambda: print(f"released activate, topics {self._own_topics()}", flush=True))
         if self.parameters.callback_fails:
             self.create_timer(0.05, lambda: print([][0]))
         print(f"active, topics {self._own_topics()}", flush=True)

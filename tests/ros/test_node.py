@@ -38,6 +38,7 @@ def test_transitions_run_the_hooks_and_release_what_they_created(probe: Probe) -
         once = [
             "active, topics ['/streaming']",
             "deactivated, context True",
+            "released activate, topics ['/streaming']",
             "cleaned up",
             "released configure, topics []",
         ]

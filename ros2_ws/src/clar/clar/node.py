@@ -112,7 +112,7 @@ class _NodeIdiom:
         return self._active
 
     def on_release(self, release: Callable[[], object]) -> None:
-        """Call ``release`` when the phase that the current hook opens ends, in reverse order of registration."""
+        """Call ``release`` when the phase that the current hook opens ends: the last first, ROS entities after all."""
         self._scope.callback(release)
 
     def request_stop(self, failure: str | None = None) -> None:
@@ -198,16 +198,20 @@ class _NodeIdiom:
 
     @contextmanager
     def _owning(self, scope: ExitStack) -> Iterator[None]:
-        """Register every ROS entity that is created inside for destruction when the scope closes."""
+        """Register every ROS entity that is created inside for destruction when the scope closes.
+
+        What was given to ``on_release`` ends before them: a thread may publish until it is joined.
+        """
         before = {id(entity) for _, entity in self._entities()}
-        outer, self._scope = self._scope, scope
+        outer, self._scope = self._scope, ExitStack()
         try:
             yield
         finally:
-            self._scope = outer
+            releases, self._scope = self._scope, outer
             for destroy, entity in self._entities():
                 if id(entity) not in before:
                     scope.callback(destroy, entity)
+            scope.push(releases)
 
     def _entities(self) -> list[tuple[Callable[[Any], object], Any]]:
         node: Any = self
