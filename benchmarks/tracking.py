@@ -1,7 +1,8 @@
 """How well the arm follows 10 Hz steps of 1 cm (0.1 m/s) through franky and franky-sim, against plain CartesianMotion.
 
 The first way is the stack's own: envelope, interpolated reference, P-corrected velocity motions of 200 ms. The second
-is what franky offers for the same targets: a ``CartesianMotion`` to each absolute target when its tick comes.
+is what franky offers for the same targets: a ``CartesianMotion`` to each absolute target when its tick comes. The third
+is the spring of ``tracking:=impedance``, whose rest error is what pulls at the arm, divided by its stiffness.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def main() -> int:
         SimulatedRobot(address) as robot,
         FrankaArm(FrankaConfig(host=address, realtime=False)) as arm,
     ):
-        ours = velocity_motions(arm)
+        ours = through_the_stack(arm)
+        go_back(arm)
+        spring = through_the_stack(arm, impedance=True)
         go_back(arm)
         factor = robot.real_time_factor
         plain = cartesian_motions(arm)
@@ -89,11 +92,16 @@ def main() -> int:
     bench.claim(
         "speed ripple, relative to 0.1 m/s", ripple, "", at_most=plain_ripple, reference=f"{text}{plain_ripple:.2f}"
     )
+    low, high = spring.speeds_m_s
+    stiffness = f"stiffness {arm.config.impedance.stiffness_n_m:g} N/m"
+    bench.claim("impedance: lag while moving, median", spring.lag_mm, "mm", at_most=LAG_MM, reference=stiffness)
+    bench.claim("impedance: final error", spring.final_mm, "mm", reference="the load that the simulated robot leaves")
+    bench.claim("impedance: speed ripple", (high - low) / 0.1, "", at_most=plain_ripple)
     bench.claim("real-time factor", factor, "x")
     return bench.finish()
 
 
-def velocity_motions(arm: FrankaArm) -> Run:
+def through_the_stack(arm: FrankaArm, *, impedance: bool = False) -> Run:
     """As the arm node does it: every command through controller and loop."""
     settings = ControllerSettings(envelope=LIMITS, commands=PATIENT)
     controller = ArmController(settings)
@@ -105,7 +113,7 @@ def velocity_motions(arm: FrankaArm) -> Run:
         reference = controller._reference.sample(now_s)[0]
         samples.append((state.arm.read_at_s - start_s[0], reference[1, 3], state.arm.T_base_tcp[1, 3]))
 
-    loop = ArmLoop(controller, arm, on_state=on_state)
+    loop = ArmLoop(controller, arm, on_state=on_state, impedance=impedance)
     loop.start()
     try:
         controller.arm(loop.state.arm, None, time.monotonic())

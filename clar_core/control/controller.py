@@ -26,6 +26,7 @@ from clar_core.control.tracking import (
     TwistLimits,
     tracking_twist,
 )
+from clar_core.geometry.poses import apply_delta, delta_between
 
 Array = NDArray[np.float64]
 
@@ -65,10 +66,17 @@ class ControllerSettings:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What the robot must do now: follow ``twist`` (6,), or come to rest when it is None."""
+    """What the robot must do now.
+
+    Attributes:
+        twist: (6,) to follow, the correction towards the reference included; None: come to rest.
+        T_reference: (4, 4) pose that an arm with a controller of its own follows instead.
+        feedforward: (6,) twist of that pose.
+    """
 
     twist: Array | None
     T_reference: Array
+    feedforward: Array = field(default_factory=lambda: np.zeros(6))
 
 
 @dataclass(frozen=True)
@@ -316,7 +324,10 @@ class ArmController:
         if fault is not None:
             self._supervisor.halt(fault, now_s)
             return Order(None, T_reference)
-        return Order(factor * twist, T_reference)
+        if factor < 1.0:
+            translation, rotation = delta_between(reading.T_base_tcp, T_reference)
+            T_reference = apply_delta(reading.T_base_tcp, factor * translation, factor * rotation)
+        return Order(factor * twist, T_reference, factor * feedforward)
 
     def _expired(self, now_s: float) -> bool:
         """Whether nothing recent stands behind the motion: no command, or an observation that has grown too old."""

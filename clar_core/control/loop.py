@@ -49,15 +49,20 @@ class ArmLoop:
         *,
         on_state: Callable[[LoopState], None] = lambda state: None,
         on_problem: Callable[[str], None] = lambda text: None,
+        impedance: bool = False,
         period_s: float = 0.5 * CONTROL_PERIOD_S,
         home_timeout_s: float = 30.0,
     ) -> None:
-        """``on_state`` is called in the loop's thread after every period, ``on_problem`` when the driver fails."""
+        """``on_state`` is called in the loop's thread after every period, ``on_problem`` when the driver fails.
+
+        With ``impedance`` the arm is given the reference pose in every period, instead of twists in every second.
+        """
         self.controller = controller
         self._arm = arm
         self._gripper = gripper
         self._on_state = on_state
         self._on_problem = on_problem
+        self._impedance = impedance
         self._period_s = period_s
         self._home_timeout_s = home_timeout_s
         self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Future[None]]] = queue.SimpleQueue()
@@ -188,8 +193,11 @@ class ArmLoop:
             self._continue(*self._travel)
         elif order.twist is None:
             self._rest()
+        elif self._impedance:
+            self._send(order.feedforward, lambda: self._arm.send_reference(order.T_reference, order.feedforward))
         elif sends:
-            self._send(order.twist)
+            twist = order.twist
+            self._send(twist, lambda: self._arm.send_twist(twist))
         self._state = LoopState(reading, gripper, self._sent_twist)
         self._on_state(self._state)
 
@@ -213,9 +221,9 @@ class ArmLoop:
             self._moving = False
             self._fail(fault)
 
-    def _send(self, twist: Array) -> None:
+    def _send(self, twist: Array, send: Callable[[], None]) -> None:
         try:
-            self._arm.send_twist(twist)
+            send()
         except RobotError as fault:
             self._fail(fault)
             return

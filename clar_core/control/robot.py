@@ -107,6 +107,13 @@ class ArmDriver(Protocol):
             RobotError: the robot refuses, or a motion failed since the last call.
         """
 
+    def send_reference(self, T_base_tcp: Array, twist: Array) -> None:
+        """Hold the TCP at a pose (4, 4) that moves by a twist (6,), by a spring: for at most 200 ms, as ``send_twist``.
+
+        Raises:
+            RobotError: the robot refuses, or a motion failed since the last call.
+        """
+
     def ramp_down(self) -> None:
         """Bring the arm to rest along its limits and end the motion; nothing when none runs."""
 

@@ -25,6 +25,7 @@ class FakeArm:
         self.changes: dict[str, object] = {}
         self.fail: dict[str, Exception] = {}
         self.sent: list[np.ndarray] = []
+        self.references: list[tuple[np.ndarray, np.ndarray]] = []
         self.ramps = 0
         self.recoveries = 0
         self.joint_goal: np.ndarray | None = None
@@ -65,6 +66,11 @@ class FakeArm:
     def send_twist(self, twist: np.ndarray) -> None:
         self._may_fail("send_twist")
         self.sent.append(twist)
+        self.polls_until_done = 3
+
+    def send_reference(self, T_base_tcp: np.ndarray, twist: np.ndarray) -> None:
+        self._may_fail("send_reference")
+        self.references.append((T_base_tcp, twist))
         self.polls_until_done = 3
 
     def ramp_down(self) -> None:

@@ -29,7 +29,7 @@ class TimedArm(FakeArm):
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, *, impedance: bool = False) -> None:
         self.arm, self.gripper = TimedArm(), FakeGripper()
         self.controller = ArmController(ControllerSettings(envelope=LIMITS))
         self.states: list[LoopState] = []
@@ -42,6 +42,7 @@ class Rig:
             on_state=lambda state: self.callback(state),
             on_problem=self.problems.append,
             period_s=0.001,
+            impedance=impedance,
         )
         self.loop.start()
 
@@ -83,6 +84,21 @@ def test_running_sends_twists_and_stopping_ramps_down_once(rig: Rig) -> None:
     sent = len(rig.arm.sent)
     rig.until(lambda: len(rig.states) > count + 20, "no states")
     assert len(rig.arm.sent) == sent
+
+
+def test_with_impedance_the_arm_is_given_the_reference_pose_and_comes_to_rest_the_same_way() -> None:
+    rig = Rig(impedance=True)
+    try:
+        rig.make_running()
+        rig.until(lambda: len(rig.arm.references) > 3, "no references")
+        T_reference, feedforward = rig.arm.references[-1]
+        assert T_reference == pytest.approx(rig.arm.T)
+        assert feedforward == pytest.approx(np.zeros(6))
+        rig.arm.fail["send_reference"] = RobotError("cartesian_reflex")
+        rig.until(lambda: rig.controller.mode is Mode.HALTED, "no halt")
+        assert rig.arm.sent == []
+    finally:
+        rig.loop.close("the test ends")
 
 
 @pytest.mark.parametrize("call", ["send_twist", "poll"])

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from clar import names
-from clar.drivers.franka import GUIDING_AXES, FrankaConfig
+from clar.drivers.franka import GUIDING_AXES, FrankaConfig, Impedance
 from clar.drivers.franka_gripper import FrankaGripperConfig
 from clar.node import NodeError
 from clar.parameters import LifecycleParameters, parameter
@@ -35,6 +35,17 @@ class ArmParameters(LifecycleParameters):
         0.3, "Fraction of the robot's velocity, acceleration and jerk limits in use.", minimum=0.01, maximum=1.0
     )
     home_speed: float = parameter(0.15, "The same for the way home.", minimum=0.01, maximum=0.5)
+    tracking: str = parameter(
+        "velocity",
+        "How the arm follows: by velocity, stiff and exact; or by a spring to the reference, for tasks in contact.",
+        choices=("velocity", "impedance"),
+    )
+    stiffness_n_m: float = parameter(
+        Impedance().stiffness_n_m, "Of tracking impedance.", unit="N/m", minimum=50.0, maximum=3000.0
+    )
+    stiffness_nm_rad: float = parameter(
+        Impedance().stiffness_nm_rad, "Of tracking impedance.", unit="Nm/rad", minimum=5.0, maximum=300.0
+    )
     gain_translation_hz: float = parameter(
         DEFAULT_GAINS.translation_hz, "Position correction, per metre of error.", unit="1/s", minimum=0.5, maximum=20.0
     )
@@ -159,6 +170,7 @@ def franka_config(parameters: ArmParameters, cell: CellConfig) -> FrankaConfig:
         load_centre_m=load.centre_m,
         load_inertia_kg_m2=(xx, 0.0, 0.0, 0.0, yy, 0.0, 0.0, 0.0, zz),
         guiding_axes=p.guiding_axes,
+        impedance=Impedance(stiffness_n_m=p.stiffness_n_m, stiffness_nm_rad=p.stiffness_nm_rad),
     )
 
 

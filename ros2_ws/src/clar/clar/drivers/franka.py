@@ -68,6 +68,19 @@ _JOINT_LIMITS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Impedance:
+    """A spring and damper between TCP and reference, for tasks in contact. What pulls at the arm displaces it.
+
+    Attributes:
+        stiffness_n_m: translational; an error of the robot's model of its load of 1 N shows as 1 / stiffness.
+        stiffness_nm_rad: rotational.
+    """
+
+    stiffness_n_m: float = 1500.0
+    stiffness_nm_rad: float = 100.0
+
+
 GUIDING_AXES = ("x", "y", "z", "roll", "pitch", "yaw", "elbow")
 
 
@@ -86,6 +99,7 @@ class FrankaConfig:
         load_centre_m: (3) its centre of mass in the flange frame.
         load_inertia_kg_m2: (9) its inertia, column-major.
         guiding_axes: of ``GUIDING_AXES``, free while the arm is guided by hand; empty leaves the robot as it is.
+        impedance: of ``send_reference``.
     """
 
     host: str
@@ -98,6 +112,7 @@ class FrankaConfig:
     load_centre_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     load_inertia_kg_m2: tuple[float, ...] = (0.0,) * 9
     guiding_axes: tuple[str, ...] = ()
+    impedance: Impedance = Impedance()
 
 
 class FrankaArm:
@@ -160,6 +175,32 @@ class FrankaArm:
         target = franky.Twist(twist[:3], twist[3:])
         self._start(franky.CartesianVelocityMotion(target, franky.Duration(_DEAD_MAN_MS)))
         self._ramp = franky.CartesianVelocityStopMotion
+
+    def send_reference(self, T_base_tcp: Array, twist: Array) -> None:
+        """Pull the TCP by a spring to a pose (4, 4) that moves by a twist (6,) in m/s and rad/s, base frame.
+
+        franky's own impedance tracker holds its last reference for ever. So every call starts a motion that the 1 kHz
+        thread itself replaces by a stop 200 ms later; a program that hangs lets the arm come to rest all the same.
+
+        Raises:
+            RobotError: not finite, refused by the robot, or a motion failed since the last call.
+        """
+        if np.shape(T_base_tcp) != (4, 4) or np.shape(twist) != (6,):
+            raise RobotError(f"reference: expected (4, 4) and (6,), got {np.shape(T_base_tcp)} and {np.shape(twist)}")
+        if not (np.isfinite(T_base_tcp).all() and np.isfinite(twist).all()):
+            raise RobotError(f"reference: expected finite numbers, got {T_base_tcp} and {twist}")
+        spring = self.config.impedance
+        motion = franky.CartesianImpedanceMotion(
+            franky.Affine(np.asarray(T_base_tcp, dtype=np.float64)),
+            franky.Twist(twist[:3], twist[3:]),
+            franky.ReferenceType.Absolute,
+            spring.stiffness_n_m,
+            spring.stiffness_nm_rad,
+        )
+        too_old = franky.Measure.REL_TIME > _DEAD_MAN_MS / 1e3
+        motion.add_reaction(franky.TorqueReaction(too_old, franky.TorqueStopMotion()))
+        self._start(motion)
+        self._ramp = franky.TorqueStopMotion
 
     def start_joint_motion(self, joints_rad: Array, speed: float) -> None:
         """Start a joint motion (7,) at a fraction of the robot's limits, and return at once."""

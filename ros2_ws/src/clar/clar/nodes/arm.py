@@ -82,7 +82,14 @@ class ArmNode(LifecycleNode):
         self.on_release(gripper.close)
         arm = FrankaArm(franka_config(self.parameters, self._cell))
         self.on_release(arm.close)
-        loop = ArmLoop(self._controller, arm, gripper, on_state=self._on_state, on_problem=self._on_problem)
+        loop = ArmLoop(
+            self._controller,
+            arm,
+            gripper,
+            on_state=self._on_state,
+            on_problem=self._on_problem,
+            impedance=self.parameters.tracking == "impedance",
+        )
         self._loop = loop
         loop.start()
         self._mode_publisher.publish(self._robot_state(loop.state))
