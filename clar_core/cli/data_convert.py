@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from clar_core.cli.data_options import OBSERVATION_HELP, mapping, observation
+from clar_core.cli.data_options import OBSERVATION_HELP, calibration, mapping, observation
 from clar_core.cli.main import fail
 
 
@@ -31,6 +31,8 @@ class ConvertBags:
     """Leave out episodes that failed; kept, they are marked and not trained on."""
     trim: bool = True
     """Leave out the standing still at head and tail."""
+    calibration: Path | None = None
+    """Calibration file that the bags' transforms must equal."""
     workers: int | None = None
     """Processes; all cores when left out."""
     scheduler: str = ""
@@ -55,6 +57,7 @@ def main(arguments: list[str]) -> int:
             points_per_cloud=options.points,
             failures=not options.successes_only,
             trim=options.trim,
+            calibration=calibration(options.calibration),
             workers=options.workers,
             scheduler=options.scheduler,
         )
@@ -74,6 +77,8 @@ def main(arguments: list[str]) -> int:
             print(
                 f"{result.bag.name}: {result.episodes} episodes, {result.steps} steps" + (f" ({left})" if left else "")
             )
+        for text in result.warnings:
+            print(f"look at this: {text}", file=sys.stderr)
     failed = [result for result in results if result.error]
     already = sum(result.already for result in results)
     print(

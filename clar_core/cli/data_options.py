@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clar_core.data.mapping import BagMapping, load_mapping
 from clar_core.observation.spec import ObservationSpec
+
+if TYPE_CHECKING:
+    from clar_core.data.bag_faults import Calibration
 
 OBSERVATION_HELP = (
     "default, cell (the simulated cell's), or the directory of a store or a checkpoint whose observation is to be met"
@@ -39,3 +43,12 @@ def observation(name: str) -> ObservationSpec:
 def mapping(path: Path | None) -> BagMapping:
     """The mapping of a file, the stack's own names without one. Raises MappingError."""
     return BagMapping() if path is None else load_mapping(path)
+
+
+def calibration(path: Path | None) -> Calibration | None:
+    """The calibration of a file, None without one. Raises ValueError naming what is wrong with the file."""
+    if path is None:
+        return None
+    from clar_calibration import load_calibration
+
+    return load_calibration(path)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from clar_core.cli.data_options import OBSERVATION_HELP, mapping, observation
+from clar_core.cli.data_options import OBSERVATION_HELP, calibration, mapping, observation
 from clar_core.cli.main import fail
 
 _WIDTH_OF_A_FILE = 150
@@ -65,12 +65,12 @@ def _validate(arguments: list[str]) -> int:
         console = Console(width=_WIDTH_OF_A_FILE)
     try:
         spec, names, bags = observation(options.observation), mapping(options.mapping), find_bags(options.bags)
-        calibration = _calibration(options.calibration)
+        given = calibration(options.calibration)
     except (ValueError, OSError) as error:
         return fail(str(error))
     for bag in track(bags, "validating", console=console, transient=True):
         try:
-            reports += assess(bag, spec, names, calibration=calibration)
+            reports += assess(bag, spec, names, calibration=given)
         except (ValueError, OSError) as error:
             errors.append(str(error))
     reports = compare(reports)
@@ -86,14 +86,6 @@ def _validate(arguments: list[str]) -> int:
         options.json.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
         console.print(f"written: {options.json}")
     return 1 if errors or any(report.verdict == "bad" for report in reports) else 0
-
-
-def _calibration(path: Path | None) -> Any:
-    if path is None:
-        return None
-    from clar_calibration import load_calibration
-
-    return load_calibration(path)
 
 
 def _table(reports: list[Any]) -> Any:

@@ -20,6 +20,7 @@ from clar_core.geometry.camera import Intrinsics
 from clar_core.geometry.frames import FrameError, FrameTree
 from clar_core.geometry.poses import Array, matrix_to_quaternion, pose_from_quaternion
 from clar_core.observation.builder import TooFewPointsError, build_cloud
+from clar_core.observation.freshness import MAX_REPEAT_S, RepeatDetector
 from clar_core.observation.spec import ObservationSpec
 
 # Offline nothing expires: all transforms of a bag are read before its images.
@@ -73,14 +74,22 @@ def read_clouds(
     counted = Counter[str]() if skipped is None else skipped
     frames = read_frames(bag, topics) if frames is None else frames
     intrinsics: Intrinsics | None = None
+    repeats = RepeatDetector()
     for message in bag.messages([topics.image, topics.info]):
+        wanted = True
         try:
             if message.topic == topics.info:
                 intrinsics = intrinsics_of(message.message)
                 continue
             header = message.message.header
             stamp = stamp_ns(header.stamp)
-            if stamps_ns is not None and stamp not in stamps_ns:
+            wanted = stamps_ns is None or stamp in stamps_ns
+            depth = depth_image(message.message)
+            frozen = repeats.unchanged_s(depth, stamp) > MAX_REPEAT_S
+            if not wanted:
+                continue
+            if frozen:
+                counted[f"{topics.image}: the image has not changed for more than {MAX_REPEAT_S:g} s"] += 1
                 continue
             if intrinsics is None:
                 counted["no camera_info before the image"] += 1
@@ -89,14 +98,14 @@ def read_clouds(
                 pose = _as_carried_by_a_message(frames.lookup(spec.base_frame, header.frame_id, stamp))
             else:
                 pose = np.asarray(T_base_camera, dtype=np.float64)
-            depth = depth_image(message.message)
             yield BagCloud(stamp, build_cloud(depth, intrinsics, pose, spec, depth_scale_m=depth_scale_m))
         except TooFewPointsError:
             counted["fewer points in the crop box than the spec asks for"] += 1
         except FrameError:
             counted[f"no transform {spec.base_frame} <- camera at the capture stamp"] += 1
         except MessageError as error:
-            counted[f"{message.topic}: {error}"] += 1
+            if wanted:
+                counted[f"{message.topic}: {error}"] += 1
 
 
 def read_frames(bag: BagReader, topics: DepthTopics = DepthTopics()) -> FrameTree:  # frozen

@@ -67,7 +67,7 @@ def read_episodes(
         BagError: the bag is damaged, lacks what is needed, or an episode has no usable step; names what and why.
     """
     log = read_log(bag, mapping) if log is None else log
-    return [_read(bag, log, window, spec, mapping, trim) for window in windows(bag, log, mapping)]
+    return [read_episode(bag, log, window, spec, mapping, trim=trim) for window in windows(bag, log, mapping)]
 
 
 def windows(bag: BagReader, log: BagLog, mapping: BagMapping = OWN_NAMES) -> list[Window]:
@@ -114,14 +114,22 @@ def labels_of(log: BagLog, window: Window, mapping: BagMapping, skipped: Counter
         return commanded_labels(log, window.start_ns, window.stop_ns, skipped), COMMANDED
     stamps = log.stamps_ns.get(mapping.depth_info)
     if stamps is None:
+        skipped[f"{mapping.depth_info}: missing, so there is no time to take measured poses at"] += 1
         return [], MEASURED
     inside = stamps[(stamps >= window.start_ns) & (stamps <= window.stop_ns)]
     return measured_labels(log.states, inside, skipped), MEASURED
 
 
-def _read(
-    bag: BagReader, log: BagLog, window: Window, spec: ObservationSpec, mapping: BagMapping, trim: bool
+def read_episode(
+    bag: BagReader,
+    log: BagLog,
+    window: Window,
+    spec: ObservationSpec,
+    mapping: BagMapping = OWN_NAMES,
+    *,
+    trim: bool = True,
 ) -> ReadEpisode:
+    """One of the episodes that :func:`windows` found; arguments and errors as those of :func:`read_episodes`."""
     skipped: Counter[str] = Counter()
     labels, kind = labels_of(log, window, mapping, skipped)
     if trim:

@@ -110,8 +110,10 @@ def read_log(bag: BagReader, mapping: BagMapping = OWN_NAMES) -> BagLog:
     """Read a bag once, without its images' content.
 
     Raises:
-        BagError: the bag is damaged, or lacks the robot's state in any form.
+        BagError: the bag is damaged or empty, or lacks the robot's state in any form.
     """
+    if bag.message_count == 0:
+        raise BagError(f"{bag.path}: empty: no message of any topic was recorded; delete it, or record again")
     reader = _LogReader(bag, mapping)
     return reader.read()
 

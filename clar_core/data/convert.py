@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clar_core.data.bag_episode import read_episodes
+from clar_core.data.bag_episode import read_episode, windows
+from clar_core.data.bag_faults import Calibration, calibration_fault, clock_fault, name_of_camera
+from clar_core.data.bag_log import read_log
 from clar_core.data.bags import RECORDING_SUFFIX, BagError, BagReader
 from clar_core.data.episode import Episode
 from clar_core.data.mapping import BagMapping
-from clar_core.data.store import Store, StoreWriter, thin_episode
+from clar_core.data.store import Store, StoreError, StoreWriter, thin_episode
 from clar_core.observation.spec import ObservationSpec
 from clar_core.workers import map_unordered
 
@@ -35,6 +37,7 @@ class ConvertConfig:
         points_per_cloud: points kept of each cloud.
         failures: keep episodes that failed, too; they are marked.
         trim: leave out the standing still at head and tail.
+        calibration: where the depth camera must be; bags whose transforms put it elsewhere are not converted.
         workers: processes; all cores when None.
         scheduler: address of a Dask cluster that does the work instead, for example ``tcp://10.0.0.5:8786``.
     """
@@ -46,13 +49,17 @@ class ConvertConfig:
     points_per_cloud: int = 2048
     failures: bool = True
     trim: bool = True
+    calibration: Calibration | None = None
     workers: int | None = None
     scheduler: str = ""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What became of one bag: episodes and steps kept, what was left out by reason, or why nothing came of it."""
+    """What became of one bag: episodes and steps kept, what was left out by reason, or why nothing came of it.
+
+    ``warnings`` name what is odd about a bag that was converted all the same, ``camera`` is its depth camera.
+    """
 
     bag: Path
     episodes: int = 0
@@ -60,6 +67,8 @@ class Converted:
     skipped: dict[str, int] = field(default_factory=dict)
     error: str = ""
     already: bool = False
+    warnings: tuple[str, ...] = ()
+    camera: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +76,8 @@ class _Work:
     episodes: list[Episode]
     skipped: dict[str, int]
     error: str = ""
+    warnings: tuple[str, ...] = ()
+    camera: str = ""
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
@@ -109,19 +120,35 @@ def convert(config: ConvertConfig, progress: Callable[[Converted], Any] = lambda
         if bag_key(bag) in there:
             results.append(Converted(bag, already=True))
             progress(results[-1])
-    return sorted(results, key=lambda result: bags.index(result.bag))
+    return _compare_cameras(sorted(results, key=lambda result: bags.index(result.bag)))
+
+
+def _compare_cameras(results: list[Converted]) -> list[Converted]:
+    """A warning for each bag whose camera is not that of most: the base frame makes them fit, it may be a mistake."""
+    cameras = Counter(result.camera for result in results if result.camera)
+    usual = cameras.most_common(1)[0][0] if cameras else ""
+    return [
+        replace(r, warnings=(*r.warnings, f"{r.bag}: camera_info: {r.camera}; most bags have {usual}"))
+        if r.camera not in ("", usual)
+        else r
+        for r in results
+    ]
 
 
 def _append(writer: StoreWriter, bag: Path, work: _Work, config: ConvertConfig) -> Converted:
-    if work.error:
-        return Converted(bag, error=work.error)
     kept = [episode for episode in work.episodes if episode.success or config.failures]
-    skipped = dict(work.skipped)
+    skipped, error = dict(work.skipped), work.error
     if len(kept) < len(work.episodes):
         skipped["episode that failed"] = len(work.episodes) - len(kept)
+    added: list[Episode] = []
     for episode in kept:
-        writer.append(episode, thinned=True)
-    return Converted(bag, len(kept), sum(len(episode) for episode in kept), skipped)
+        try:
+            writer.append(episode, thinned=True)
+            added.append(episode)
+        except StoreError as refused:
+            error = f"{error}; {bag}: {refused}" if error else f"{bag}: {refused}"
+    steps = sum(len(episode) for episode in added)
+    return Converted(bag, len(added), steps, skipped, error, warnings=work.warnings, camera=work.camera)
 
 
 def _in_order(bags: list[Path], config: ConvertConfig) -> Iterator[tuple[Path, _Work]]:
@@ -184,21 +211,30 @@ def read_bag(bag: Path, config: ConvertConfig) -> _Work:
     """The episodes of one bag, ready to be appended; never raises for what is wrong with the bag."""
     skipped: Counter[str] = Counter()
     episodes: list[Episode] = []
+    errors: list[str] = []
     try:
         with BagReader(bag) as reader:
-            for read in read_episodes(reader, config.spec, config.mapping, trim=config.trim):
+            log = read_log(reader, config.mapping)
+            for fault in (clock_fault(log, config.mapping), calibration_fault(log, config.mapping, config.calibration)):
+                if fault is not None:
+                    return _Work([], {}, f"{bag}: {fault}")
+            camera = name_of_camera(log)
+            warnings = [f"{bag}: {reason}: {count} messages not used" for reason, count in sorted(log.problems.items())]
+            if len(log.intrinsics) > 1:
+                warnings.append(f"{bag}: {config.mapping.depth_info}: changes within the bag")
+            for number, window in enumerate(windows(reader, log, config.mapping)):
+                try:
+                    read = read_episode(reader, log, window, config.spec, config.mapping, trim=config.trim)
+                except BagError as error:
+                    errors.append(str(error))
+                    continue
                 skipped.update(read.skipped)
-                info = dict(read.episode.info)
-                name = bag_key(bag) if len(episodes) == 0 else f"{bag_key(bag)}#{len(episodes)}"
-                named = Episode(
-                    read.episode.task, read.episode.instruction, read.episode.steps, read.episode.success,
-                    {**info, "bag": name},
-                )  # fmt: skip
+                named = replace(read.episode, info={**read.episode.info, "bag": episode_key(bag, number)})
                 episodes.append(thin_episode(named, config.points_per_cloud))
     except (ValueError, OSError) as error:
         text = str(error)
         return _Work([], dict(skipped), text if str(bag) in text else f"{bag}: {text}")
-    return _Work(episodes, dict(skipped))
+    return _Work(episodes, dict(skipped), "; ".join(errors), tuple(warnings), camera)
 
 
 def _is_bag(path: Path) -> bool:
@@ -212,3 +248,8 @@ def _is_bag(path: Path) -> bool:
 def bag_key(bag: Path) -> str:
     """The name by which a store knows a bag."""
     return bag.stem if bag.is_file() else bag.name
+
+
+def episode_key(bag: Path, number: int) -> str:
+    """The name by which a store knows an episode of a bag, which may hold several."""
+    return bag_key(bag) if number == 0 else f"{bag_key(bag)}#{number}"

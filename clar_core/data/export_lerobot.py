@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from clar_core.data.bag_episode import read_episodes
+from clar_core.data.bag_episode import read_episode, windows
+from clar_core.data.bag_log import read_log
 from clar_core.data.bags import BagError, BagReader
 from clar_core.data.convert import bag_key, find_bags
 from clar_core.data.export import check_output
@@ -200,9 +201,9 @@ def _colors(found: dict[str, Path], episode: EpisodeInfo, store: Store, mapping:
     if bag is None:
         raise BagError(f"episode of bag {name!r}: that bag is not in the folder given for the video")
     with BagReader(bag) as reader:
-        episodes = read_episodes(reader, store.spec, mapping)
-        number = int(name.partition("#")[2] or 0)
-        stamps = episodes[number].stamps_ns
+        log = read_log(reader, mapping)
+        window = windows(reader, log, mapping)[int(name.partition("#")[2] or 0)]
+        stamps = read_episode(reader, log, window, store.spec, mapping).stamps_ns
         if len(stamps) != len(episode):
             raise BagError(f"{bag}: gives {len(stamps)} steps, the store holds {len(episode)}: convert it again")
         if mapping.color not in reader.topics:

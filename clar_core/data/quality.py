@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.data.bag_episode import Window, labels_of, state_at, windows
+from clar_core.data.bag_faults import Calibration, calibration_fault, camera_pose, clock_fault, name_of_camera
 from clar_core.data.bag_log import BagLog, read_log
 from clar_core.data.bags import BagReader
 from clar_core.data.labels import COMMANDED, Label
@@ -115,7 +116,7 @@ def assess(
     mapping: BagMapping = OWN_NAMES,
     limits: QualityLimits = QualityLimits(),  # frozen
     *,
-    calibration: Any = None,
+    calibration: Calibration | None = None,
 ) -> list[EpisodeReport]:
     """The reports of a bag's episodes.
 
@@ -145,7 +146,7 @@ class _Assessment:
         spec: ObservationSpec,
         mapping: BagMapping,
         limits: QualityLimits,
-        calibration: Any,
+        calibration: Calibration | None,
     ) -> None:
         self._bag, self._log, self._window, self._spec = bag, log, window, spec
         self._mapping, self._limits, self._calibration = mapping, limits, calibration
@@ -172,7 +173,7 @@ class _Assessment:
             round(self._duration_s(), 2),
             tuple(self._findings),
             self._figures,
-            _name_of_camera(self._log),
+            name_of_camera(self._log),
             self._log.calibration_hash,
         )
 
@@ -208,9 +209,8 @@ class _Assessment:
         self._add(
             "robot state", f"{rate:.0f} Hz", level, "" if level == OK else f"expected {limits.state_rate_hz:g} Hz"
         )
-        jumps = int(np.sum(np.diff(log.stamps_ns.get(self._mapping.state, np.zeros(0, np.int64))) < 0))
-        if jumps:
-            self._add("clock", f"{jumps} stamps go back", BAD, "the clock jumped: synchronise it (chrony)")
+        if fault := clock_fault(log, self._mapping):
+            self._add("clock", f"{fault.field} {fault.found}", BAD, fault.hint)
         for topic in (self._mapping.depth_image, self._mapping.depth_info):
             if topic not in self._bag.topics:
                 self._add("topic missing", topic, BAD, "record it, or name another topic in a mapping file")
@@ -249,9 +249,8 @@ class _Assessment:
         log, mapping = self._log, self._mapping
         if mapping.T_base_camera is not None:
             return
-        frame = next((f for f in log.frames.frames() if f.endswith("depth_optical_frame")), "")
         try:
-            T = log.frames.lookup(mapping.base_frame, frame)
+            frame, _ = camera_pose(log, mapping)
         except FrameError as error:
             self._add("transforms", "none", BAD, f"{error}")
             return
@@ -263,12 +262,11 @@ class _Assessment:
         if self._calibration is None:
             self._add("transforms", f"{mapping.base_frame} <- {frame}")
             return
-        distance_mm = float(np.linalg.norm(T[:3, 3] - self._calibration.T_base_optical[:3, 3])) * 1e3
+        if fault := calibration_fault(log, mapping, self._calibration):
+            self._add("transforms", f"{fault.field} {fault.found}", BAD, fault.hint)
+            return
         same_hash = self._calibration.hash in (recorded, log.calibration_hash)
-        if distance_mm > 1.0:
-            self._add("transforms", f"{distance_mm:.1f} mm off", BAD, "not the camera pose of the calibration given")
-        else:
-            self._add("transforms", "as calibrated", OK if same_hash else WARN, "" if same_hash else "another hash")
+        self._add("transforms", "as calibrated", OK if same_hash else WARN, "" if same_hash else "another hash")
 
     def _check_labels(self) -> None:
         limits, labels = self._limits, self._labels
@@ -350,13 +348,6 @@ def compare(reports: Sequence[EpisodeReport]) -> list[EpisodeReport]:
         )
         compared.append(replace(report, findings=report.findings + odd))
     return compared
-
-
-def _name_of_camera(log: BagLog) -> str:
-    if not log.intrinsics:
-        return ""
-    i = log.intrinsics[0]
-    return f"{i.width}x{i.height}, fx {i.fx:.2f}, cx {i.cx:.2f}"
 
 
 def _rate_hz(times_ns: NDArray[np.int64]) -> float:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 _ROW_STEP = 4
 
+MAX_REPEAT_S = 0.15
+"""Images whose content has not changed for longer are those of a frozen camera, live and in bags."""
+
 
 class RepeatDetector:
     """Tells for how long the content of an image stream has not changed."""

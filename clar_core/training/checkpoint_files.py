@@ -10,6 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor, nn
+
 Parsed = TypeVar("Parsed")
 
 
@@ -69,6 +74,34 @@ def parse(path: Path, parse: Callable[[dict[str, Any]], Parsed], values: dict[st
         return parse(values)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}; copy the checkpoint again or train one") from error
+
+
+def read_tensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file."""
+    try:
+        return load_tensors(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); copy or train it again") from error
+
+
+def load_weights(path: Path, module: nn.Module, weights: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Load the weights of a file into a module whose own they must be, by name and shape, all finite.
+
+    ``prefix`` is what the file puts before the module's own names; messages show the file's.
+    """
+    expected = {prefix + name: value for name, value in module.state_dict().items()}
+    for found, names in (("missing", set(expected) - set(weights)), ("unknown", set(weights) - set(expected))):
+        if names:
+            raise CheckpointError(f"{path}: {min(names)}: {found}; the weights do not belong to config.json's model")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path}: {name}: expected shape {tuple(expected[name].shape)} of config.json's model, "
+                f"found {tuple(value.shape)}"
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{path}: {name}: holds NaN or Inf; the training diverged, use another one")
+    module.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items()})
 
 
 def to_json(values: Mapping[str, Any]) -> bytes:

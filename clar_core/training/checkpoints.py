@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -27,10 +24,12 @@ from clar_core.training.checkpoint_files import (
     CheckpointError,
     check_digests,
     complete_swap,
+    load_weights,
     member,
     parse,
     parse_object,
     read,
+    read_tensors,
     replace_directory,
     to_json,
 )
@@ -157,10 +156,7 @@ def check_observation(checkpoint: Observed, spec: ObservationSpec) -> None:
 
 
 def _load_policy(path: Path, content: bytes, config: PolicyConfig, sentences: int) -> tuple[Policy, Tensor | None]:
-    try:
-        tensors = load_tensors(content)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); copy or train it again") from error
+    tensors = read_tensors(path, content)
     features = tensors.pop(_LANGUAGE, None)
     if (features is None) != (config.head.language_dim == 0):
         found = "no" if features is None else "a"
@@ -173,21 +169,7 @@ def _load_policy(path: Path, content: bytes, config: PolicyConfig, sentences: in
             f"(instructions in config.json, model.head.language_dim), found {tuple(features.shape)}"
         )
     policy = build_policy(config)
-    weights = {name.removeprefix("policy."): value for name, value in tensors.items()}
-    expected = policy.state_dict()
-    if missing := sorted(set(expected) - set(weights)):
-        raise CheckpointError(f"{path}: policy.{missing[0]}: missing; the weights do not belong to config.json's model")
-    if unknown := sorted(set(weights) - set(expected)):
-        raise CheckpointError(f"{path}: {unknown[0]}: unknown; the weights do not belong to config.json's model")
-    for name, value in weights.items():
-        if value.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{path}: policy.{name}: expected shape {tuple(expected[name].shape)} of config.json's model, "
-                f"found {tuple(value.shape)}"
-            )
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path}: policy.{name}: holds NaN or Inf; the training diverged, use another one")
-    policy.load_state_dict(weights)
+    load_weights(path, policy, tensors, prefix="policy.")
     return policy.eval(), features
 
 

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from clar_core.models.clar import Clar, ClarConfig, config_from_dict, config_to_dict
@@ -23,10 +20,12 @@ from clar_core.training.checkpoint_files import (
     CheckpointError,
     check_digests,
     complete_swap,
+    load_weights,
     member,
     parse,
     parse_object,
     read,
+    read_tensors,
     replace_directory,
     to_json,
 )
@@ -101,7 +100,7 @@ def load_pretrained(directory: Path | str) -> Pretrained:
     spec = parse(path, ObservationSpec.from_dict, member(path, config, "observation"))
     model_config = parse(path, config_from_dict, member(path, config, "model"))
     model = Clar(model_config)
-    _load_weights(directory / _MODEL, contents[_MODEL], model)
+    load_weights(directory / _MODEL, model, read_tensors(directory / _MODEL, contents[_MODEL]))
     return Pretrained(model.eval(), model_config, spec, member(path, config, "teacher"), provenance)
 
 
@@ -109,23 +108,3 @@ def is_pretrained(directory: Path | str) -> bool:
     """Whether a directory holds a checkpoint of pre-training, and not of a policy."""
     path = Path(directory) / _CONFIG
     return path.is_file() and parse_object(path, read(path)).get("format") == FORMAT
-
-
-def _load_weights(path: Path, content: bytes, model: Clar) -> None:
-    try:
-        tensors = load_tensors(content)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); copy or train it again") from error
-    expected = model.state_dict()
-    if wrong := sorted(set(expected) ^ set(tensors)):
-        found = "missing" if wrong[0] in expected else "unknown"
-        raise CheckpointError(f"{path}: {wrong[0]}: {found}; the weights do not belong to config.json's model")
-    for name, value in tensors.items():
-        if value.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{path}: {name}: expected shape {tuple(expected[name].shape)} of config.json's model, "
-                f"found {tuple(value.shape)}"
-            )
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path}: {name}: holds NaN or Inf; the training diverged, use another one")
-    model.load_state_dict(tensors)

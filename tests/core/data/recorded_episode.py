@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from clar_core.data.bag_writer import BagWriter, offered_qos
+from clar_core.geometry.camera import Intrinsics
 from clar_core.geometry.poses import apply_delta, inverse, make_pose, matrix_to_quaternion, rotation_vector_to_matrix
 from tests.core.data.recorded import MS, STORE, header
 from tests.core.observation.scene import INTRINSICS, T_BASE_CAMERA, render
@@ -39,6 +40,8 @@ class Recipe:
     disconnected_at: int | None = None
     name: str = "20260131T120000_0001"
     T_base_camera: np.ndarray = field(default_factory=lambda: T_BASE_CAMERA)
+    intrinsics: Intrinsics = INTRINSICS
+    instruction: str = "put the cube into the basin"
 
     def steps(self) -> np.ndarray:
         """(ticks, 7) actions that were commanded."""
@@ -94,7 +97,7 @@ def command(stamp_ms, observation_ms, action, source, sequence):
 def episode_mark(stamp_ms, outcome, recipe):
     message = TYPES["clar_interfaces/msg/Episode"](
         header=header(stamp_ms * MS), episode_id=recipe.name, task="place_cube_in_basin",
-        instruction="put the cube into the basin", operator_name="someone", source=recipe.source, outcome=outcome,
+        instruction=recipe.instruction, operator_name="someone", source=recipe.source, outcome=outcome,
         seed=7, calibration_hash=CALIBRATION, checkpoint="",
     )  # fmt: skip
     return serialized("clar_interfaces/msg/Episode", message)
@@ -108,8 +111,7 @@ def teleop_status(stamp_ms, connected):
     return serialized("clar_interfaces/msg/TeleopStatus", message)
 
 
-def camera_info(stamp_ms):
-    i = INTRINSICS
+def camera_info(stamp_ms, i=INTRINSICS):
     message = TYPES["sensor_msgs/msg/CameraInfo"](
         header=header(stamp_ms * MS, OPTICAL), height=i.height, width=i.width, distortion_model="plumb_bob",
         d=np.zeros(5), k=np.array([i.fx, 0, i.cx, 0, i.fy, i.cy, 0, 0, 1.0]), r=np.eye(3).reshape(-1), p=np.zeros(12),
@@ -190,15 +192,15 @@ def _stream(r, end_ms):
     for stamp in range(BEGIN_MS - 30, end_ms, 50):
         frame = (stamp - BEGIN_MS) // 50
         seed = frame if r.frozen_from is None else min(frame, r.frozen_from)
-        yield stamp - 1, "/camera/camera/depth/camera_info", camera_info(stamp)
-        pixels = _rendered(seed + 10)
+        yield stamp - 1, "/camera/camera/depth/camera_info", camera_info(stamp, r.intrinsics)
+        pixels = rendered(seed + 10)
         yield stamp, "/camera/camera/depth/image_rect_raw", depth(stamp, pixels, r.encoding)
         lost = r.disconnected_at is not None and stamp > BEGIN_MS + 100 * r.disconnected_at
         yield stamp, "/clar/teleop/status", teleop_status(stamp, not lost)
 
 
 @functools.lru_cache(maxsize=128)
-def _rendered(seed):
+def rendered(seed):
     """The scene with the noise of one frame; the scene itself is traced once."""
     noise = np.random.default_rng(seed).integers(-1, 2, _scene().shape)
     return np.where(_scene() > 0, _scene() + noise, 0).astype(np.uint16)

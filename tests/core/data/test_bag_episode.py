@@ -23,10 +23,11 @@ from tests.core.data.recorded_episode import (
     depth,
     pose_message,
     record,
+    rendered,
     serialized,
     transform,
 )
-from tests.core.observation.scene import T_BASE_CAMERA, render
+from tests.core.observation.scene import T_BASE_CAMERA
 
 SPEC = ObservationSpec()
 
@@ -135,7 +136,6 @@ def test_a_bag_of_another_recorder_is_read_through_a_mapping_file(tmp_path, stor
     names = {"/cam/depth": "sensor_msgs/msg/Image", "/cam/info": "sensor_msgs/msg/CameraInfo"}
     names |= {"/robot/pose": "geometry_msgs/msg/PoseStamped", "/hand": "sensor_msgs/msg/JointState"}
     names |= {"/tf_static": "tf2_msgs/msg/TFMessage"}
-    pixels = render()
     with Writer(tmp_path / "plain", version=9, storage_plugin=storage) as writer:
         topics = {name: writer.add_connection(name, kind, typestore=STORE) for name, kind in names.items()}
         for topic, data in _static():
@@ -146,7 +146,7 @@ def test_a_bag_of_another_recorder_is_read_through_a_mapping_file(tmp_path, stor
             writer.write(topics["/hand"], at_ms * MS, _joints(at_ms, 0.04 if at_ms < 1000 else 0.02))
             if at_ms % 50 == 0:
                 writer.write(topics["/cam/info"], at_ms * MS, camera_info(at_ms))
-                writer.write(topics["/cam/depth"], at_ms * MS, depth(at_ms, pixels))
+                writer.write(topics["/cam/depth"], at_ms * MS, depth(at_ms, rendered(at_ms)))
     (tmp_path / "mapping.yaml").write_text(
         "depth_image: /cam/depth\ndepth_info: /cam/info\npose: /robot/pose\ngripper: /hand\n"
         "gripper_joints: [left, right]\ntask: reach\ninstruction: go down\n"

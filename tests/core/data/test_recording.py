@@ -1,5 +1,6 @@
 """A recording ends well whatever happens to it, and says what happened."""
 
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -166,6 +167,61 @@ def test_a_full_disk_leaves_a_readable_bag_and_tells_why(tmp_path):
         assert stamps == list(range(len(stamps)))
         assert "File too large" in reader.notes["ended_early"]
         assert "were lost" in reader.notes["recovered"]
+
+
+def test_a_small_file_system_that_fills_up_leaves_a_readable_bag_and_tells_why(tmp_path):
+    """A file system of 4 MB that only the child process sees, with no room kept free: the very last block is used."""
+    unshare = _unshare()
+    program = textwrap.dedent(
+        """
+        import shutil, sys, threading, numpy as np
+        from pathlib import Path
+        from clar_core.data.recording import Recording, RecordingLimits
+        from tests.core.data.recorded import IMAGE, STORE, image
+        disk, elsewhere = Path(sys.argv[1]), Path(sys.argv[2])
+        assert shutil.disk_usage(disk).total < 5_000_000
+        told = threading.Event()
+        def on_failure(reason):
+            print(reason, flush=True)
+            told.set()
+        limits = RecordingLimits(min_free_bytes=0, flush_period_s=0.05)
+        recording = Recording(disk / "episode", STORE, limits, on_failure=on_failure)
+        recording.add_topic(IMAGE)
+        rng = np.random.default_rng(0)
+        for i in range(100_000):
+            pixels = rng.integers(0, 65535, (240, 320)).astype(np.uint16)
+            if not recording.put("/depth", i, image(i, pixels)):
+                break
+        assert told.wait(30)
+        shutil.copytree(recording.finish({"outcome": "failure"}), elsewhere)
+        """
+    )
+    mount = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
+    (tmp_path / "disk").mkdir()
+    result = subprocess.run(
+        [*unshare, "sh", "-c", mount, "sh", str(tmp_path / "disk"), sys.executable, program, str(tmp_path / "copy")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "No space left on device" in result.stdout
+    with BagReader(tmp_path / "copy") as reader:
+        stamps = [m.stamp_ns for m in reader.messages()]
+        assert len(stamps) >= 10
+        assert stamps == list(range(len(stamps)))
+        assert "No space left on device" in reader.notes["ended_early"]
+        assert reader.notes["outcome"] == "failure"
+
+
+def _unshare():
+    """The command by which a child may mount: as root, or as root of a name space of its own."""
+    for command in (["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]):
+        with contextlib.suppress(FileNotFoundError):
+            trial = [*command, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/tmp"]
+            if subprocess.run(trial, capture_output=True, check=False).returncode == 0:
+                return command
+    pytest.skip("neither root nor user name spaces here, so no file system can be mounted")
 
 
 def test_finish_gives_up_what_waits_too_long(start, monkeypatch):

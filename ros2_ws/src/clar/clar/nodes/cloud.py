@@ -24,7 +24,7 @@ from clar.node import ERROR, OK, Health, SimpleNode, run_node
 from clar.parameters import NodeParameters, parameter
 from clar_core.geometry.camera import Intrinsics
 from clar_core.observation.builder import TooFewPointsError, build_cloud
-from clar_core.observation.freshness import RepeatDetector
+from clar_core.observation.freshness import MAX_REPEAT_S, RepeatDetector
 from clar_core.observation.spec import ObservationSpec
 from clar_core.observation.stored import spec_of_checkpoint
 from clar_interfaces.msg import StageTimings
@@ -47,7 +47,7 @@ class CloudParameters(NodeParameters):
         False, "Follow /tf too, for a camera on the arm. A fixed camera's place is in /tf_static alone."
     )
     max_repeat_s: float = parameter(
-        0.15,
+        MAX_REPEAT_S,
         "Images whose content has not changed for longer are held back as frozen; 0 switches this off.",
         unit="s",
         minimum=0.0,
