@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -57,6 +58,32 @@ class EvalCell:
 def main(arguments: list[str]) -> int:
     """Evaluate with a progress bar, print the result, write JSON, CSV and a report; 1 with the reason when not."""
     options = tyro.cli(EvalCell, prog="clar eval cell", args=arguments)
+    return evaluate(
+        lambda: _config(options),
+        shlex.join(["clar", "eval", "cell", *arguments]),
+        options.output,
+        restart=options.restart,
+        pictures=lambda evaluation: _pictures(evaluation, options),
+    )
+
+
+def evaluate(
+    config: Callable[[], EvaluationConfig],
+    command: str,
+    output: Path | None,
+    *,
+    restart: bool,
+    pictures: Callable[[Evaluation], list[tuple[Contender, str, bytes]]] = lambda _: [],
+) -> int:
+    """Evaluate with a progress bar, print the result, write JSON, CSV and a report.
+
+    Args:
+        config: makes the configuration; the ValueError of a wrong one is shown as any other.
+        command: that makes the evaluation again, for the report.
+        output: where the results go; a folder named after the evaluation when left out.
+        restart: throw away earlier trials.
+        pictures: of failures.
+    """
     from tqdm import tqdm
 
     from clar_core.evaluation.cell import run_evaluation
@@ -64,7 +91,6 @@ def main(arguments: list[str]) -> int:
     from clar_core.workers import WorkerDiedError
 
     try:
-        config = _config(options)
         with tqdm(total=1, unit="trial") as bar:
 
             def progress(what: str, done: int, of: int) -> None:
@@ -72,14 +98,13 @@ def main(arguments: list[str]) -> int:
                 bar.total, bar.n = of, done
                 bar.refresh()
 
-            evaluation = run_evaluation(config, options.output, restart=options.restart, progress=progress)
-        pictures = _pictures(evaluation, options)
+            evaluation = run_evaluation(config(), output, restart=restart, progress=progress)
+        shown = pictures(evaluation)
     except WorkerDiedError as error:
         return fail(f"{error}\nThe same command goes on with the trials that are missing.")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         return fail(str(error))
-    command = shlex.join(["clar", "eval", "cell", *arguments])
-    written = write_results(evaluation, command, pictures)
+    written = write_results(evaluation, command, shown)
     print(_summary(evaluation))
     print(f"written: {', '.join(map(str, written))}")
     return 0

@@ -100,6 +100,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
         Command(("eval", "live"), "evaluate a checkpoint through the nodes, simulated or real", "clar.evaluation.main"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),
+        Command(("eval", "metaworld"), "evaluate a checkpoint in MetaWorld", "clar_core.cli.evaluate_metaworld"),
+        Command(("reproduce",), "a table of the paper, as far as it can run here", "clar_core.cli.reproduce"),
     ),
 }
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.data.episode import Episode, Step
+from clar_core.data.metaworld_tasks import PREFIX, sentences_of
 from clar_core.data.store import Store, StoreWriter
 from clar_core.geometry.camera import Intrinsics
 from clar_core.geometry.poses import Array, make_pose
@@ -31,6 +33,16 @@ METAWORLD_SPEC = ObservationSpec(
     gripper_max_width_m=1.0,
 )
 """A looser y lets the back wall take the points. The gripper's opening is a fraction, not metres."""
+
+VIEW_SPEC = replace(
+    METAWORLD_SPEC, base_frame="metaworld_view", crop_min_m=(-1.0, -1.0, -1.0), crop_max_m=(1.0, 1.0, 1.0)
+)
+"""The control without a frame of the world: see :func:`in_view`."""
+
+Frame = Literal["world", "view"]
+SPECS: dict[Frame, ObservationSpec] = {"world": METAWORLD_SPEC, "view": VIEW_SPEC}
+DEFAULT_CAMERA = "corner"
+STEP_S = 0.0125
 
 _ACTION_SCALE_M = 0.01
 _MILLIMETRES = 1000.0
@@ -51,6 +63,7 @@ class MetaWorldConfig:
         camera: one of the scene's cameras.
         width, height: of the depth image.
         points: kept of each cloud.
+        frame: of the clouds: ``world``, or ``view``, the control that normalises every cloud in its camera's own frame.
     """
 
     task: str = "reach"
@@ -58,10 +71,11 @@ class MetaWorldConfig:
     episodes: int = 30
     first_seed: int = 0
     steps: int = 200
-    camera: str = "corner"
+    camera: str = DEFAULT_CAMERA
     width: int = 320
     height: int = 240
     points: int = 1024
+    frame: Frame = "world"
 
 
 class MetaWorldCell:
@@ -91,10 +105,7 @@ class MetaWorldCell:
         self.env: Any = environments[name](seed=0)
         self.policy: Any = policies[f"{task}-v3"]()
         model = self.env.model
-        self._camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
-        if self._camera < 0:
-            names = ", ".join(model.camera(i).name for i in range(model.ncam))
-            raise ValueError(f"camera: the scene has no {camera!r}; it has {names}")
+        self._camera = self._number(camera)
         focal = 0.5 * height / np.tan(np.radians(float(model.cam_fovy[self._camera])) / 2)
         self.intrinsics = Intrinsics(
             width=width, height=height, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2
@@ -126,6 +137,40 @@ class MetaWorldCell:
         rotation = data.cam_xmat[self._camera].reshape(3, 3) @ _OPTICAL
         return make_pose(rotation, data.cam_xpos[self._camera])
 
+    def cloud(self, spec: ObservationSpec, T_world_camera: Array | None = None) -> NDArray[np.float32]:
+        """The cropped cloud (n, 3) float32 in the frame of a spec of ``SPECS``.
+
+        Args:
+            T_world_camera: (4, 4), where the camera is believed to be; the truth when left out.
+
+        Raises:
+            TooFewPointsError: the crop box holds fewer points than the spec asks for.
+        """
+        pose = self.T_world_camera if T_world_camera is None else T_world_camera
+        points = build_cloud(self.depth(), self.intrinsics, pose, METAWORLD_SPEC)
+        return in_view(points, pose) if spec.base_frame == VIEW_SPEC.base_frame else points
+
+    def pose_of(self, camera: str) -> Array:
+        """(4, 4) maps points of the optical frame of another of the scene's fixed cameras to the world.
+
+        Raises:
+            ValueError: no such camera.
+        """
+        mine = self._camera
+        self._camera = self._number(camera)
+        try:
+            return self.T_world_camera
+        finally:
+            self._camera = mine
+
+    def _number(self, camera: str) -> int:
+        model = self.env.model
+        number = int(self._mujoco.mj_name2id(model, self._mujoco.mjtObj.mjOBJ_CAMERA, camera))
+        if number < 0:
+            names = ", ".join(model.camera(i).name for i in range(model.ncam))
+            raise ValueError(f"camera: the scene has no {camera!r}; it has {names}")
+        return number
+
     def state(self, observation: NDArray[np.float64], spec: ObservationSpec) -> NDArray[np.float32]:
         """Proprioception (10,): the middle between the fingers, the hand's rotation, the opening."""
         rotation = self.env.data.body("hand").xmat.reshape(3, 3)
@@ -143,6 +188,20 @@ def action_of(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return np.concatenate([a[:3] * _ACTION_SCALE_M, np.zeros(3), [(1.0 - a[3]) / 2]]).astype(np.float32)
 
 
+def environment_action(action: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """MetaWorld's four numbers of a 7-D action, clipped to [-1, 1]: the inverse of :func:`action_of`."""
+    a = np.asarray(action, dtype=np.float64)
+    return np.clip([*(a[:3] / _ACTION_SCALE_M), 1.0 - 2.0 * a[6]], -1.0, 1.0).astype(np.float32)
+
+
+def in_view(points: NDArray[np.float32], T_world_camera: Array) -> NDArray[np.float32]:
+    """Points (n, 3) in the camera's frame, centred and scaled into the unit sphere, as object data sets are."""
+    rotation = np.asarray(T_world_camera[:3, :3], dtype=np.float32)
+    turned = (points - np.asarray(T_world_camera[:3, 3], dtype=np.float32)) @ rotation
+    centred = turned - turned.mean(0)
+    return np.ascontiguousarray(centred / np.linalg.norm(centred, axis=1).max(), dtype=np.float32)
+
+
 def collect(config: MetaWorldConfig) -> Iterator[Episode]:
     """Record the scripted policy until enough episodes succeeded; each is in the store before it is yielded.
 
@@ -152,8 +211,8 @@ def collect(config: MetaWorldConfig) -> Iterator[Episode]:
         ImportError, ValueError: as :class:`MetaWorldCell`.
         StoreError: the directory holds something else.
     """
-    writer = StoreWriter(config.directory, METAWORLD_SPEC, points_per_cloud=config.points)
-    there = [e for e in Store(config.directory).episodes if e.task == f"metaworld_{config.task}"]
+    writer = StoreWriter(config.directory, SPECS[config.frame], points_per_cloud=config.points)
+    there = [e for e in Store(config.directory).episodes if e.task == PREFIX + config.task]
     seed = max((int(e.info["seed"]) + 1 for e in there), default=config.first_seed)
     cell = MetaWorldCell(config.task, config.camera, config.width, config.height)
     kept = len(there)
@@ -172,16 +231,13 @@ def collect(config: MetaWorldConfig) -> Iterator[Episode]:
 def rollout(cell: MetaWorldCell, config: MetaWorldConfig, seed: int) -> Episode:
     """One episode of the scripted policy; a success is one in any step, for it may pass."""
     observation = cell.reset(seed)
-    T_world_camera = cell.T_world_camera
+    spec = SPECS[config.frame]
     steps: list[Step] = []
     success = False
     for _ in range(config.steps):
         action = np.clip(cell.policy.get_action(observation), -1.0, 1.0)
-        try:
-            cloud = build_cloud(cell.depth(), cell.intrinsics, T_world_camera, METAWORLD_SPEC)
-            steps.append(Step(cloud, cell.state(observation, METAWORLD_SPEC), action_of(action)))
-        except TooFewPointsError:
-            pass
+        with suppress(TooFewPointsError):
+            steps.append(Step(cell.cloud(spec), cell.state(observation, spec), action_of(action)))
         observation, _, terminated, truncated, info = cell.env.step(action.astype(np.float32))
         success = success or bool(info.get("success", 0.0) > 0.5)
         if terminated or truncated:
@@ -191,4 +247,5 @@ def rollout(cell: MetaWorldCell, config: MetaWorldConfig, seed: int) -> Episode:
             f"{config.task}: camera {config.camera!r} sees too few points at {config.width} pixels: render larger"
         )
     info = {"seed": seed, "source": "metaworld", "labels": "scripted", "camera": config.camera}
-    return Episode(f"metaworld_{config.task}", config.task.replace("-", " "), steps, success, info)
+    known = sentences_of(config.task)
+    return Episode(PREFIX + config.task, known[seed % len(known)], steps, success, info)

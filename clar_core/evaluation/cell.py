@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from clar_core.evaluation.comparison import PairedComparison
 from clar_core.evaluation.contenders import Contender, candidates, controls_of, fingerprint
@@ -24,9 +24,10 @@ Progress = Callable[[str, int, int], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What is evaluated.
+    """What is evaluated, in the gymnasium front of the simulated cell; a subclass says how it is done elsewhere.
 
     Attributes:
+        front: where trials are run, for reports.
         checkpoint: a run, a checkpoint, or "expert".
         compare: another one, on the same starts.
         tasks: those that the checkpoint was trained for when left out.
@@ -38,6 +39,8 @@ class EvaluationConfig:
         camera_move: where the camera stands instead, at the fresh starts.
         workers: processes; the available cores when left out.
     """
+
+    front: ClassVar[str] = "in the gymnasium front of the simulated cell"
 
     checkpoint: str
     compare: str | None = None
@@ -62,7 +65,31 @@ class EvaluationConfig:
                 f"checkpoints are chosen; expected {FRESH_SEEDS} or more"
             )
         for task in self.tasks:
-            get_task(task)
+            self.check_task(task)
+
+    def check_task(self, task: str) -> None:
+        """Raise ValueError, with what there is instead, for a task that is unknown here."""
+        get_task(task)
+
+    def sentences_of(self, task: str) -> tuple[str, ...]:
+        """What policies with language are told, in turn by seed."""
+        known = get_task(task)
+        return {"first": known.instructions[:1], "seen": known.instructions, "unseen": known.unseen_instructions}[
+            self.sentences
+        ]
+
+    def trials_of(self, task: str, contender: Contender, seeds: Sequence[int]) -> Iterator[Trial]:
+        """Run a contender from the starts of the seeds, as :func:`clar_core.evaluation.trials.evaluate` does."""
+        return evaluate(
+            task,
+            contender.source,
+            seeds,
+            instructions=self.sentences_of(task),
+            workers=self.workers,
+            render_depth=contender.source != EXPERT,
+            camera_move=None if contender.role == "selection" else self.camera_move,
+            keep_states=contender.role == "fresh",
+        )
 
     def identity(self, contenders: Sequence[Contender]) -> dict[str, Any]:
         """JSON values that name the evaluation, the weights included; the number of workers changes nothing."""
@@ -81,7 +108,7 @@ class Evaluation:
         chosen: checkpoint that was chosen for the policy and what it is compared with, by name.
         trials: by contender's key and task, in order of seeds.
         journal: where they are kept.
-        front: where they were run, for the report.
+        front: where they were run, for the report; the configuration's when left empty.
     """
 
     config: EvaluationConfig
@@ -90,7 +117,10 @@ class Evaluation:
     journal: Journal
     chosen: dict[str, str] = field(default_factory=dict)
     trials: dict[tuple[str, str], list[Trial]] = field(default_factory=dict)
-    front: str = "in the gymnasium front of the simulated cell"
+    front: str = ""
+
+    def __post_init__(self) -> None:
+        self.front = self.front or self.config.front
 
     def of(self, contender: Contender, task: str | None = None) -> list[Trial]:
         """Trials of a contender, of one task or of all."""
@@ -135,7 +165,7 @@ def run_evaluation(
     """
     tasks = config.tasks or tasks_of(next(iter(candidates(config.checkpoint).values())))
     for task in tasks:
-        get_task(task)
+        config.check_task(task)
     fresh = {"policy": config.checkpoint} | ({"compared": config.compare} if config.compare else {})
     selection = [
         Contender(f"{name}: {label}", "selection", source)
@@ -182,27 +212,13 @@ def _try(evaluation: Evaluation, contender: Contender, count: int, progress: Pro
         finished = journal.trials(arm)
         missing = [seed for seed in range(first, first + count) if seed not in finished]
         if missing:
-            runs = evaluate(
-                task,
-                contender.source,
-                missing,
-                instructions=_sentences(task, config.sentences),
-                workers=config.workers,
-                render_depth=contender.source != EXPERT,
-                camera_move=None if under_selection else config.camera_move,
-                keep_states=contender.role == "fresh",
-            )
+            runs = config.trials_of(task, contender, missing)
             for trial in runs:
                 journal.append(arm, trial)
                 finished[trial.seed] = trial
                 if progress is not None:
                     progress(f"{contender.name}, {task}", len(finished), count)
         evaluation.trials[contender.key, task] = [finished[seed] for seed in range(first, first + count)]
-
-
-def _sentences(task: str, sentences: Sentences) -> tuple[str, ...]:
-    known = get_task(task)
-    return {"first": known.instructions[:1], "seen": known.instructions, "unseen": known.unseen_instructions}[sentences]
 
 
 def _digest(text: str) -> str:

@@ -27,9 +27,12 @@ def build_config(
             raise ValueError(f"{where}.{name}: unknown field, expected one of {', '.join(sorted(known))}")
         default = getattr(defaults, name)
         if isinstance(default, tuple):
-            if not isinstance(value, (list, tuple)) or not all(type(item) is int for item in value):
-                raise ValueError(f"{where}.{name}: expected a list of whole numbers, got {value!r}")
-            value = tuple(value)
+            fractions = any(type(item) is float for item in default)
+            allowed = (int, float) if fractions else (int,)
+            if not isinstance(value, (list, tuple)) or not all(type(item) in allowed for item in value):
+                what = "numbers" if fractions else "whole numbers"
+                raise ValueError(f"{where}.{name}: expected a list of {what}, got {value!r}")
+            value = tuple(float(item) if fractions else item for item in value)
         elif isinstance(default, float) and type(value) is int:
             value = float(value)
         elif type(value) is not type(default):

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 
+from clar_core.models.baselines.dp3 import DP3, DP3Config
 from clar_core.models.baselines.pointnet import PointNet, PointNetConfig
+from clar_core.models.baselines.pointnet2 import PointNet2, PointNet2Config
+from clar_core.models.baselines.pointnext import PointNeXt, PointNeXtConfig
 from clar_core.models.configuration import build_config, plain
 from clar_core.models.encoder import PointEncoder, PointEncoderConfig
 from clar_core.models.policy import Policy, PolicyHeadConfig
 
-EncoderConfig = PointEncoderConfig | PointNetConfig | None
+EncoderConfig = Any
+"""A dataclass of ``_KINDS``; ``None`` is blind."""
 
 _PAPER = PointEncoderConfig()
 _SMALL = PointEncoderConfig(dim=192, depth=6, heads=3)
+
+BASELINES: dict[str, tuple[type[Any], Callable[[Any], nn.Module]]] = {
+    "pointnet": (PointNetConfig, PointNet),
+    "pointnet2": (PointNet2Config, PointNet2),
+    "pointnext": (PointNeXtConfig, PointNeXt),
+    "dp3": (DP3Config, DP3),
+}
+"""Encoders that CLAR is compared with: name -> (dataclass whose defaults are the published shape, module)."""
 
 PRESETS: dict[str, EncoderConfig] = {
     "clar": _PAPER,
@@ -25,14 +37,14 @@ PRESETS: dict[str, EncoderConfig] = {
     "clar_small": _SMALL,
     # Half the points a patch and half the patch widths: 2.5 times the training speed of clar_small on a CPU.
     "clar_cpu": replace(_SMALL, neighbours=16, patch_widths=(64, 128, 256)),
-    "pointnet": PointNetConfig(),
+    **{name: config() for name, (config, _) in BASELINES.items()},
     "blind": None,
 }
 """Encoders by name. ``blind`` sees no cloud: the control that tells whether a task needs vision at all."""
 
-_KINDS: dict[str, type[PointEncoderConfig] | type[PointNetConfig]] = {
-    "point_encoder": PointEncoderConfig,
-    "pointnet": PointNetConfig,
+_KINDS: dict[str, tuple[type[Any], Callable[[Any], nn.Module]]] = {
+    "point_encoder": (PointEncoderConfig, PointEncoder),
+    **BASELINES,
 }
 
 
@@ -50,8 +62,8 @@ class PolicyConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the encoder carries its kind."""
         encoder: dict[str, Any] = {"kind": "none"}
-        for kind, config_type in _KINDS.items():
-            if isinstance(self.encoder, config_type):
+        for kind, (config_type, _) in _KINDS.items():
+            if type(self.encoder) is config_type:
                 encoder = {"kind": kind, **plain(self.encoder)}
         return {"encoder": encoder, "head": plain(self.head)}
 
@@ -68,7 +80,7 @@ class PolicyConfig:
             return cls(encoder=None, head=head)
         if kind not in _KINDS:
             raise ValueError(f"model.encoder.kind: expected one of {', '.join(_KINDS)}, none; got {kind!r}")
-        return cls(encoder=build_config(_KINDS[kind], encoder, "model.encoder"), head=head)
+        return cls(encoder=build_config(_KINDS[kind][0], encoder, "model.encoder"), head=head)
 
 
 def encoder_preset(name: str) -> EncoderConfig:
@@ -81,11 +93,9 @@ def encoder_preset(name: str) -> EncoderConfig:
 
 def build_encoder(config: EncoderConfig) -> nn.Module | None:
     """The encoder of a configuration, randomly initialised; ``None`` for a blind one."""
-    if isinstance(config, PointEncoderConfig):
-        return PointEncoder(config)
-    if isinstance(config, PointNetConfig):
-        return PointNet(config)
-    return None
+    if config is None:
+        return None
+    return next(module for config_type, module in _KINDS.values() if type(config) is config_type)(config)
 
 
 def build_policy(config: PolicyConfig) -> Policy:

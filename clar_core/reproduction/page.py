@@ -1,0 +1,108 @@
+"""The page of results: the paper's figures, ours from files of ``clar reproduce``, and how the protocols differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clar_core.data.metaworld import DEFAULT_CAMERA
+from clar_core.evaluation.statistics import Proportion
+from clar_core.reproduction.run import FULL_SAMPLES
+from clar_core.reproduction.tables import TABLES, Row, Table
+
+_HEAD = """# The paper's tables
+
+Written by `clar reproduce page` from the files in `docs/results/tables/`; do not edit it by hand. Success in percent.
+The paper's figures are quoted from it. Ours are successes of trials from fresh starts with their 95 % Wilson interval,
+beside the training samples of the policy. **A row without a figure of ours has not been run**, and says why where it
+cannot be.
+"""
+
+
+def write_page(results: Path, page: Path) -> Path:
+    """Write the page from ``<results>/*.json``; returns its path.
+
+    Raises:
+        ValueError: a file is not one of ``clar reproduce``; named.
+    """
+    page.write_text(text_of(read_results(results)), encoding="utf-8")
+    return page
+
+
+def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Results by table. Raises ValueError naming a file that is not one of ``clar reproduce``."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            document = json.loads(path.read_bytes())
+            table, results = document["table"], list(document["results"])
+            known = {row.name for row in TABLES[table].rows}
+            for result in results:
+                if result["row"] not in known:
+                    raise ValueError(f"{table} has no row {result['row']!r}")
+                Proportion(result["successes"], result["trials"]).interval()
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: expected a file of results that clar reproduce wrote ({error})") from error
+        found.setdefault(table, []).extend(results)
+    return found
+
+
+def text_of(results: dict[str, list[dict[str, Any]]]) -> str:
+    """The page in Markdown."""
+    parts = [_HEAD]
+    for name, table in TABLES.items():
+        mine = results.get(name, [])
+        parts += [f"## {table.title}\n", f"{table.differences}\n"]
+        parts.append(_paper(table))
+        parts.append(_ours(table, mine))
+        if table.instead:
+            parts.append(f"What of it runs here:\n\n```bash\n{table.instead}\n```\n")
+        for command in dict.fromkeys(result["command"] for result in mine):
+            parts.append(f"```bash\n{command}\n```\n")
+    return "\n".join(parts)
+
+
+def _paper(table: Table) -> str:
+    columns = list(dict.fromkeys(column for row in table.rows for column in row.paper))
+    head = _line(["row", *(f"{column}, paper" for column in columns), "ours"])
+    lines = [head, _line(["---"] * (len(columns) + 2))]
+    for row in table.rows:
+        figures = [f"{row.paper[c]:g}" if c in row.paper else "-" for c in columns]
+        lines.append(_line([row.name, *figures, f"not run: lacks {row.lacks}" if row.lacks else _how(row)]))
+    return "\n".join(lines) + "\n"
+
+
+def _how(row: Row) -> str:
+    return f"`--rows {row.encoder}`" if row.encoder else "-"
+
+
+def _ours(table: Table, results: list[dict[str, Any]]) -> str:
+    if not any(row.encoder for row in table.rows):
+        return ""
+    if not results:
+        return "**None of our rows has been run.**\n"
+    lines = [_line(["ours", "task", "camera", "training samples", "seed", "success"]), _line(["---"] * 6)]
+    order = [row.name for row in table.rows]
+    for r in sorted(results, key=lambda r: (order.index(r["row"]), r["task"], r["camera"], r["samples"], r["seed"])):
+        share = f"{r['samples']:,} ({100 * r['samples'] / FULL_SAMPLES:.0f} % of the paper's)"
+        outcome = Proportion(r["successes"], r["trials"])
+        cells = [r["row"], r["task"], r.get("camera", DEFAULT_CAMERA), share, str(r["seed"]), str(outcome)]
+        lines.append(_line(cells))
+    run = {(r["row"], r["task"]) for r in results}
+    ran = [row.name for row in table.rows if row.encoder and any(row.name == name for name, _ in run)]
+    rest = [row.name for row in table.rows if row.encoder and row.name not in ran]
+    partly = [f"{name}: {missing}" for name in ran if (missing := _missing(table, name, run))]
+    if rest:
+        lines += ["", f"Not run yet, though they can be: {', '.join(rest)}."]
+    if partly:
+        lines += ["", f"Tasks not run yet, of {'; of '.join(partly)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _missing(table: Table, name: str, run: set[tuple[str, str]]) -> str:
+    return ", ".join(task for task in table.tasks if (name, task) not in run)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

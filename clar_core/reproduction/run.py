@@ -1,0 +1,241 @@
+"""Runs what of a table can run here: demonstrations, training and rollouts, every stage kept and skipped when done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clar_core.data.augmentation import AugmentationConfig
+from clar_core.data.metaworld import DEFAULT_CAMERA, MetaWorldConfig, collect
+from clar_core.data.metaworld_tasks import PREFIX
+from clar_core.evaluation.cell import run_evaluation
+from clar_core.evaluation.cell_report import write_results
+from clar_core.evaluation.metaworld import MetaWorldEvaluationConfig
+from clar_core.losses import policy_loss
+from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
+from clar_core.reproduction.tables import TABLES, Row, Table
+from clar_core.training.config import ImitationConfig
+from clar_core.training.imitation import train_imitation
+from clar_core.training.run_directory import FILE as FINISHED
+
+FULL_SAMPLES = 750_000
+"""Of a policy for one task: 25 demonstrations of 200 steps, 150 epochs."""
+EPISODES, HELD_OUT = 30, 5
+OTHER_CAMERA = "corner2"
+_PIXELS = {DEFAULT_CAMERA: (320, 240), OTHER_CAMERA: (640, 480)}
+"""The other camera stands farther off: at the first one's size it leaves fewer points than the network sees."""
+_EPISODE_S, _ROLLOUT_S = 4.0, 4.0
+"""Seconds on one core, rendering through OSMesa: measured, and rounded up."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig:
+    """What is run.
+
+    Attributes:
+        table: name in ``TABLES``.
+        budget: part of the paper's training samples.
+        trials: fresh starts for each figure.
+        rows: encoders to run; all that can when left out.
+        tasks: of the table; all when left out.
+        output: demonstrations, runs, evaluations and results.
+        seed: of the training.
+        threads: of the training, 0 leaves PyTorch's choice.
+        workers: processes of the rollouts; all cores when None.
+    """
+
+    table: str
+    budget: float = 1.0
+    trials: int = 25
+    rows: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    output: Path = Path("outputs/reproduce")
+    seed: int = 0
+    threads: int = 0
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.table not in TABLES:
+            near = get_close_matches(self.table, TABLES, n=2) or sorted(TABLES)
+            raise ValueError(f"there is no table {self.table!r}; did you mean {' or '.join(near)}?")
+        if not 0 < self.budget <= 1:
+            raise ValueError(f"--budget: expected a part of the full run, above 0 and at most 1, got {self.budget}")
+        if self.trials < 1:
+            raise ValueError(f"--trials: expected at least 1, got {self.trials}")
+        known = TABLES[self.table]
+        runnable = {row.encoder for row in known.rows if row.encoder}
+        for what, given, allowed in (("rows", self.rows, runnable), ("tasks", self.tasks, set(known.tasks))):
+            for name in given:
+                if name not in allowed:
+                    near = get_close_matches(name, allowed, n=2) or sorted(allowed)
+                    raise ValueError(f"--{what}: {self.table} has no {name!r} to run; it has {', '.join(near)}")
+
+    @property
+    def samples(self) -> int:
+        """Training samples of a policy for one task."""
+        return max(round(self.budget * FULL_SAMPLES), 1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A policy to train, and the cameras that its tasks are tried under."""
+
+    row: Row
+    tasks: tuple[str, ...]
+    cameras: tuple[str, ...] = (DEFAULT_CAMERA,)
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        frame = "" if self.row.frame == "world" else f"_{self.row.frame}"
+        return f"{self.row.encoder}{frame}-{'+'.join(self.tasks)}"
+
+
+def jobs_of(config: ReproduceConfig) -> list[Job]:
+    """What is to be run, the cheapest to compare first: all rows of a task, then the next task."""
+    table = TABLES[config.table]
+    rows = [r for r in table.rows if r.encoder and (not config.rows or r.encoder in config.rows)]
+    tasks = [t for t in table.tasks if not config.tasks or t in config.tasks]
+    if table.kind == "elsewhere" or not tasks:
+        return []
+    if table.kind == "multi":
+        return [Job(row, tuple(tasks)) for row in rows]
+    cameras = (DEFAULT_CAMERA, OTHER_CAMERA) if table.kind == "perspective" else (DEFAULT_CAMERA,)
+    return [Job(row, (task,), cameras) for task in tasks for row in rows]
+
+
+def missing_of(table: Table) -> list[str]:
+    """One line a row that cannot run here."""
+    return [f"{row.name}: lacks {row.lacks}" for row in table.rows if row.lacks]
+
+
+def training_rate(encoder: str, threads: int = 0) -> float:
+    """Training samples a second of an encoder on this machine: the fastest of three steps."""
+    if threads:
+        torch.set_num_threads(threads)
+    policy = build_policy(PolicyConfig(encoder=encoder_preset(encoder))).train()
+    points, state = torch.rand(32, 1024, 3) * 2 - 1, torch.zeros(32, 10)
+    target = torch.full((32, 7), 0.5)
+    taken = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        policy_loss(policy(points, state), target).total.backward()  # type: ignore[no-untyped-call]
+        taken.append(time.perf_counter() - begun)
+    return len(state) / min(taken)
+
+
+def hours(config: ReproduceConfig, rates: dict[str, float], *, full: bool) -> float:
+    """Estimated hours on this machine of what was asked for, or of the whole table as the paper ran it."""
+    asked = ReproduceConfig(table=config.table) if full else config
+    jobs = jobs_of(asked)
+    stores = {(task, job.row.frame) for job in jobs for task in job.tasks}
+    seconds = EPISODES * _EPISODE_S * len(stores)
+    for job in jobs:
+        seconds += asked.samples * len(job.tasks) / rates[job.row.encoder]
+        seconds += asked.trials * len(job.tasks) * len(job.cameras) * _ROLLOUT_S / (config.workers or 1)
+    return seconds / 3600
+
+
+def reproduce(config: ReproduceConfig, command: str, say: Say = print) -> Path:
+    """Run the jobs; returns the file of results, which grows with each of them.
+
+    Raises:
+        ImportError: MetaWorld is not installed.
+        StoreError, TrainingError, JournalError, ValueError, OSError: as the stages do.
+        WorkerDiedError: a worker ended without an answer; the same call goes on.
+    """
+    jobs = jobs_of(config)
+    path = config.output / f"{config.table}.json"
+    results = _stored(path)
+    for number, job in enumerate(jobs, start=1):
+        say(f"[{number}/{len(jobs)}] {job.row.name}: {', '.join(job.tasks)}")
+        run = _trained(job, config, [_collected(task, job.row, config) for task in job.tasks])
+        for result in _evaluated(job, config, run, command):
+            results[_key(result)] = result
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({"table": config.table, "results": list(results.values())}, indent=2) + "\n")
+        part.replace(path)
+    return path
+
+
+def _stored(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
+    if not path.exists():
+        return {}
+    try:
+        return {_key(result): result for result in json.loads(path.read_bytes())["results"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a file of results ({error}); move it away and run the same command") from error
+
+
+def _key(result: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(result[name] for name in ("row", "task", "camera", "samples", "seed"))
+
+
+def _collected(task: str, row: Row, config: ReproduceConfig) -> Path:
+    store = config.output / "data" / f"{task}-{row.frame}"
+    for _ in collect(MetaWorldConfig(task=task, directory=store, episodes=EPISODES, frame=row.frame)):
+        pass
+    return store
+
+
+def _trained(job: Job, config: ReproduceConfig, stores: Sequence[Path]) -> Path:
+    output = config.output / "runs" / f"{job.name}-{config.samples}-seed{config.seed}"
+    if not (output / FINISHED).exists():
+        train_imitation(
+            ImitationConfig(
+                stores=tuple(stores),
+                output=output,
+                encoder=job.row.encoder,
+                language=len(job.tasks) > 1,
+                # As the paper's: nothing is moved. The default motions keep within the reach of another arm.
+                augmentation=AugmentationConfig(yaw_rad=0.0, translation_xy_m=0.0, translation_z_m=0.0),
+                samples=config.samples * len(job.tasks),
+                validation_fraction=HELD_OUT / EPISODES,
+                seed=config.seed,
+                threads=config.threads,
+            )
+        )
+    return output
+
+
+def _evaluated(job: Job, config: ReproduceConfig, run: Path, command: str) -> Iterator[dict[str, Any]]:
+    for camera in job.cameras:
+        width, height = _PIXELS[camera]
+        evaluation = run_evaluation(
+            MetaWorldEvaluationConfig(
+                checkpoint=str(run / "best"),
+                tasks=tuple(PREFIX + task for task in job.tasks),
+                trials=config.trials,
+                selection_trials=0,
+                sentences="unseen" if len(job.tasks) > 1 else "first",
+                camera=camera,
+                width=width,
+                height=height,
+                workers=config.workers,
+            ),
+            config.output / "evaluations" / f"{run.name}-{camera}-{config.trials}",
+        )
+        write_results(evaluation, command)
+        policy = evaluation.having("fresh")[0]
+        for task in job.tasks:
+            outcome = evaluation.outcome(policy, PREFIX + task)
+            yield {
+                "row": job.row.name,
+                "task": task,
+                "camera": camera,
+                "samples": config.samples,
+                "seed": config.seed,
+                "successes": outcome.successes,
+                "trials": outcome.trials,
+                "command": command,
+            }

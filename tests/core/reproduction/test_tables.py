@@ -1,0 +1,117 @@
+"""The paper's tables: what is planned, what is missing, and what the page says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clar_core.cli import reproduce as command
+from clar_core.data.metaworld import MetaWorldConfig
+from clar_core.models.registry import PRESETS
+from clar_core.reproduction import run
+from clar_core.reproduction.page import read_results, text_of, write_page
+from clar_core.reproduction.run import ReproduceConfig, hours, jobs_of, missing_of
+from clar_core.reproduction.tables import TABLES
+from clar_core.training.config import ImitationConfig
+
+
+def result(row: str, task: str, **other: Any) -> dict[str, Any]:
+    values = {"camera": "corner", "samples": 30_000, "seed": 0, "successes": 20, "trials": 25, "command": "clar again"}
+    return {"row": row, "task": task, **values, **other}
+
+
+def test_every_row_runs_or_says_what_it_lacks() -> None:
+    for table in TABLES.values():
+        for row in table.rows:
+            assert bool(row.encoder) != bool(row.lacks), row.name
+            assert not row.encoder or row.encoder in PRESETS
+        assert table.kind != "elsewhere" or table.instead
+
+
+def test_jobs_follow_the_kind_of_the_table() -> None:
+    assert len(jobs_of(ReproduceConfig(table="table1", rows=("pointnet",)))) == 15
+    (together,) = jobs_of(ReproduceConfig(table="table3", rows=("pointnet",)))
+    assert together.tasks == TABLES["table3"].tasks
+    world, view = jobs_of(ReproduceConfig(table="table4", rows=("pointnet",), tasks=("reach",)))
+    assert (world.cameras, world.row.frame, view.row.frame) == (("corner", "corner2"), "world", "view")
+    assert len({job.name for job in jobs_of(ReproduceConfig(table="table4"))}) == len(
+        jobs_of(ReproduceConfig(table="table4"))
+    )
+    assert jobs_of(ReproduceConfig(table="table2")) == []
+    assert any("CoppeliaSim" in line for line in missing_of(TABLES["table2"]))
+
+
+def test_the_cost_grows_with_budget_and_rollouts() -> None:
+    rates = dict.fromkeys(PRESETS, 100.0)
+    small, large = (ReproduceConfig(table="table1", budget=b, rows=("pointnet",)) for b in (0.1, 0.2))
+    assert hours(small, rates, full=False) < hours(large, rates, full=False) < hours(large, rates, full=True)
+
+
+def test_wrong_options_are_answered_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match="did you mean table1"):
+        ReproduceConfig(table="tabel1")
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        ReproduceConfig(table="table1", budget=0)
+    with pytest.raises(ValueError, match="it has pointnet"):
+        ReproduceConfig(table="table1", rows=("pointnett",))
+    with pytest.raises(ValueError, match="it has reach"):
+        ReproduceConfig(table="table1", tasks=("reech",))
+
+
+def test_a_run_that_was_cut_off_goes_on_without_repeating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Path] = []
+
+    def collect(config: MetaWorldConfig) -> list[None]:
+        return []
+
+    def train(config: ImitationConfig) -> None:
+        if len(trained) == 1 and not (tmp_path / "again").exists():
+            raise OSError("No space left on device")
+        trained.append(config.output)
+        config.output.mkdir(parents=True)
+        (config.output / "README.md").write_text("done")
+
+    def evaluated(job: run.Job, config: ReproduceConfig, at: Path, command: str) -> list[dict[str, Any]]:
+        return [result(job.row.name, task) for task in job.tasks]
+
+    for name, stand_in in (("collect", collect), ("train_imitation", train), ("_evaluated", evaluated)):
+        monkeypatch.setattr(run, name, stand_in)
+    config = ReproduceConfig(table="table1", rows=("pointnet",), tasks=("reach", "hammer"), output=tmp_path)
+    with pytest.raises(OSError, match="No space"):
+        run.reproduce(config, "clar again", lambda _: None)
+    first = json.loads((tmp_path / "table1.json").read_bytes())["results"]
+    assert [r["task"] for r in first] == ["reach"], "what was finished is kept"
+    (tmp_path / "again").touch()
+    path = run.reproduce(config, "clar again", lambda _: None)
+    assert [r["task"] for r in json.loads(path.read_bytes())["results"]] == ["reach", "hammer"]
+    assert len(trained) == 2
+
+
+def test_the_page_says_which_rows_have_not_been_run(tmp_path: Path) -> None:
+    results = {"table": "table1", "results": [result("PointNet", "reach")]}
+    (tmp_path / "table1.json").write_text(json.dumps(results))
+    page = write_page(tmp_path, tmp_path / "page.md").read_text()
+    assert "80.0 % (20 of 25, 95 % interval" in page
+    assert "Not run yet, though they can be: PointNet++" in page
+    assert "Tasks not run yet, of PointNet: lever-pull" in page
+    assert "| RVT-2(M) | 88 | 100 | 12 | 100 | 75 | not run: lacks RLBench" in page
+    assert page.count("**None of our rows has been run.**") == 3
+    assert text_of({}).count("**None of our rows has been run.**") == 4
+
+
+def test_a_file_that_holds_no_results_is_named(tmp_path: Path) -> None:
+    (tmp_path / "table1.json").write_text(json.dumps({"table": "table1", "results": [result("Pointnet", "reach")]}))
+    with pytest.raises(ValueError, match=r"table1.json: .*has no row 'Pointnet'"):
+        read_results(tmp_path)
+
+
+def test_the_command_says_what_is_missing_and_what_there_is_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["table2"]) == 0
+    text = capsys.readouterr().out
+    assert "not run: RVT-2: lacks RLBench" in text
+    assert "clar data import" in text
+    assert command.main(["tabel2"]) == 1
+    assert "did you mean table2" in capsys.readouterr().err
