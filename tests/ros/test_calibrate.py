@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from clar import names, qos
+from clar import bridge, names, qos
 from clar_calibration import save_calibration
 from clar_calibration.arm_shape import ArmShape
 from clar_calibration.reference import arm_mask, make_scene, save_scene
@@ -25,6 +26,7 @@ from clar_core.simulation.camera import COLOR_INTRINSICS, DEPTH_INTRINSICS, T_BA
 from clar_core.simulation.scene import HAND_MAX_WIDTH_M, HOME_JOINT_POSITIONS_RAD
 from tests.ros.processes import Probe, node_process, wait_for
 
+SIMULATED_CELL = Path(__file__).parents[2] / "calibration/cells/sim/cell.yaml"
 HOME = np.array(HOME_JOINT_POSITIONS_RAD)
 
 
@@ -109,3 +111,42 @@ def test_a_moved_camera_closes_the_gate_and_one_that_stands_opens_it(
         verdict = probe.call(Trigger, names.SERVICE_VERIFY_CALIBRATION, Trigger.Request())
         assert verdict.success
         assert "beside its model" in verdict.message
+
+
+@pytest.mark.realtime
+def test_images_of_a_frame_that_the_drivers_tree_does_not_have_are_named(probe: Probe, tmp_path: Path) -> None:
+    streams = [
+        (names.TOPIC_COLOR_IMAGE, names.TOPIC_COLOR_INFO, "my_camera_frame", COLOR_INTRINSICS, "rgb8", (480, 640, 3)),
+        (
+            names.TOPIC_DEPTH_IMAGE,
+            names.TOPIC_DEPTH_INFO,
+            names.DEPTH_OPTICAL_FRAME,
+            DEPTH_INTRINSICS,
+            "16UC1",
+            (480, 640),
+        ),
+    ]
+    publishers = [
+        (
+            probe.node.create_publisher(Image, image, qos.SENSOR_PUBLISHER),
+            probe.node.create_publisher(CameraInfo, info, qos.SENSOR_PUBLISHER),
+        )
+        for image, info, *_ in streams
+    ]
+
+    def publish() -> None:
+        stamp = probe.node.get_clock().now().to_msg()
+        for (image, info), (_, _, frame, intrinsics, encoding, shape) in zip(publishers, streams, strict=True):
+            header = Header(stamp=stamp, frame_id=frame)
+            pixels = np.zeros(shape, dtype=np.uint16 if encoding == "16UC1" else np.uint8)
+            image.publish(bridge.array_to_image(pixels, encoding, header))
+            info.publish(bridge.intrinsics_to_camera_info(intrinsics, header))
+
+    timer = probe.node.create_timer(0.1, publish)
+    parameters = {"cell": str(SIMULATED_CELL), "session": str(tmp_path / "session")}
+    with node_process("clar.nodes.calibrate", parameters) as process:
+        assert process.wait_for_exit() == 1
+        assert "no transform camera_depth_optical_frame <- my_camera_frame" in process.output
+        assert "a frame that its tree does not have" in process.output
+    probe.node.destroy_timer(timer)
+    assert not (tmp_path / "session" / "calibration.yaml").exists()

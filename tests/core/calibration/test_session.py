@@ -156,6 +156,18 @@ def test_a_camera_on_the_hand_is_calibrated_the_same_way(tmp_path: Path) -> None
     assert degrees < 0.2
 
 
+def test_a_board_of_apriltags_gives_the_cameras_pose_as_well(tmp_path: Path) -> None:
+    with RenderedCell(board=Board.apriltags()) as tags:
+        session = Session(tmp_path / "session", tags.rig)
+        random = np.random.default_rng(2)
+        for joints in make_plan(tags, VIEWS).joints_rad:
+            session.add(tags.sample(joints, random))
+        result = solve_session(session).result
+    millimetres, degrees = relative_to_truth(tags.T_parent_depth, result.T_base_optical)
+    assert millimetres < 1.5
+    assert degrees < 0.2
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
