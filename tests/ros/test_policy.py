@@ -35,11 +35,13 @@ class Inputs:
     Attributes:
         age_s: how far behind the clock the clouds' stamps are.
         states: whether robot states are published.
+        mode, T_base_tcp: of the arm.
     """
 
     def __init__(self, probe: Probe, spec: ObservationSpec = SPEC) -> None:
         self.age_s = 0.0
         self.states = True
+        self.mode, self.T_base_tcp = RobotState.MODE_DISARMED, POSE
         rng = np.random.default_rng(0)
         self.cloud = rng.uniform(SPEC.crop_min_m, SPEC.crop_max_m, (3000, 3)).astype(np.float32)
         node = probe.node
@@ -61,7 +63,9 @@ class Inputs:
             while not self._ending.wait(0.01):
                 now_ns = time.time_ns()
                 if self.states:
-                    state = RobotState(measured_pose=bridge.matrix_to_pose(POSE), gripper_width=WIDTH_M)
+                    state = RobotState(
+                        mode=self.mode, measured_pose=bridge.matrix_to_pose(self.T_base_tcp), gripper_width=WIDTH_M
+                    )
                     state.header = Header(stamp=bridge.ns_to_stamp(now_ns), frame_id=names.BASE_FRAME)
                     self._states.publish(state)
                 if ticks % 3 == 0:
@@ -154,6 +158,31 @@ def test_a_tick_waits_for_the_state_that_follows_the_capture(
     ticks = probe.collect(PolicyTick, names.TOPIC_POLICY_TICK, qos.STATE)
     wait_for(lambda: sum(not tick.skipped for tick in ticks) >= 10, "ten commands")
     assert not any("no robot state" in tick.skipped or "none around" in tick.skipped for tick in ticks)
+
+
+def test_what_was_seen_before_start_is_forgotten_at_start(probe: Probe, inputs: Inputs, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "policy", history=2)
+    commands = probe.collect(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)
+    ticks = probe.collect(PolicyTick, names.TOPIC_POLICY_TICK, qos.STATE)
+    T_after = POSE @ make_pose(None, (0.0, 0.2, -0.2))
+    runtime = PolicyRuntime.load(checkpoint, device="cpu", dtype="float32")
+    before, after = proprioception(POSE, WIDTH_M, SPEC), proprioception(T_after, WIDTH_M, SPEC)
+    runtime.act(inputs.cloud, before)
+    remembering = runtime.act(inputs.cloud, after).action.to_array()
+    runtime.reset()
+    afresh = runtime.act(inputs.cloud, after).action.to_array()
+    with node_process("clar.nodes.policy", {"checkpoint": str(checkpoint), "autostart": True, "device": "cpu"}):
+        wait_for(lambda: len(commands) >= 3, "commands")
+        inputs.age_s = 0.5  # nothing new is seen while the trial begins
+        wait_for(lambda: "old" in ticks[-1].skipped, "a skipped tick")
+        inputs.mode, inputs.T_base_tcp = RobotState.MODE_RUNNING, T_after
+        ticked = len(ticks)
+        wait_for(lambda: len(ticks) >= ticked + 3, "ticks while RUNNING")
+        count = len(commands)
+        inputs.age_s = 0.0
+        first = wait_for(lambda: len(commands) > count and commands[count], "the first command of the trial")
+    acted = bridge.command_to_action(first).to_array()
+    assert np.linalg.norm(acted - afresh) < 0.3 * np.linalg.norm(acted - remembering), (acted, afresh, remembering)
 
 
 def test_a_cloud_node_with_another_spec_is_refused_by_field(probe: Probe, checkpoint: Path) -> None:
