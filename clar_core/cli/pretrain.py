@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tyro
 
 from clar_core.cli.main import fail
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
         best = pretrain(config)
     except (ValueError, TrainingError) as error:
         return fail(str(error))
-    print(f"best checkpoint: {best}")
-    print(f"next: clar train --stores … --output … --init-from {best} --encoder-training finetune")
+    if os.environ.get("RANK", "0") == "0":  # of several processes (torchrun) one speaks
+        print(f"best checkpoint: {best}")
+        print(f"next: clar train --stores … --output … --init-from {best} --encoder-training finetune")
     return 0
