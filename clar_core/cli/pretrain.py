@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+
 import tyro
 
 from clar_core.cli.main import fail
