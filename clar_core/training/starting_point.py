@@ -66,6 +66,9 @@ def _start_from_encoder(policy: Policy, wanted: PolicyConfig, source: Path, spec
             )
         theirs = PolicyConfig(encoder=pretrained.config.encoder).to_dict()["encoder"]
         _check_same(source, "encoder", wanted.to_dict()["encoder"], theirs)
+        # the encoder alone: the rest has the width of a teacher that no policy needs
+        policy.encoder.load_state_dict(pretrained.model.encoder.state_dict())
+        return
     model = Clar(ClarConfig(encoder=wanted.encoder))
     initialise(model, source)
     policy.encoder.load_state_dict(model.encoder.state_dict())

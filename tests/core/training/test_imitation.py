@@ -333,16 +333,17 @@ def test_a_configuration_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
         ImitationConfig.from_dict({})
 
 
-def pretrained(directory: Path, spec: ObservationSpec = SPEC, depth: int = 2) -> tuple[Path, Clar]:
+def pretrained(directory: Path, spec: ObservationSpec = SPEC, depth: int = 2, map_dim: int = 256) -> tuple[Path, Clar]:
     torch.manual_seed(5)
-    model_config = ClarConfig(encoder=replace(TINY, depth=depth, drop_path=0.5))
+    model_config = ClarConfig(encoder=replace(TINY, depth=depth, drop_path=0.5), map_dim=map_dim)
     model = Clar(model_config)
     save_pretrained(directory, Pretrained(model, model_config, spec))
     return directory, model
 
 
-def test_a_policy_starts_from_a_pretrained_encoder(tmp_path: Path) -> None:
-    source, model = pretrained(tmp_path / "pretrained")
+@pytest.mark.parametrize("map_dim", [256, 22])
+def test_a_policy_starts_from_a_pretrained_encoder_whatever_its_teacher_was(tmp_path: Path, map_dim: int) -> None:
+    source, model = pretrained(tmp_path / "pretrained", map_dim=map_dim)
     best = train_imitation(config(tmp_path, init_from=source, encoder_training="frozen", cached_views=1))
     kept = load_checkpoint(best).policy.encoder
     assert kept is not None
