@@ -30,13 +30,13 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Draw; 1 with the reason when it cannot."""
     options = tyro.cli(Options, prog="clar attention", args=arguments)
-    from clar_core.data.views import Views
+    from clar_core.data.store_views import open_views
     from clar_core.training.pretrain_checkpoints import load_pretrained
     from clar_core.visualization.attention import attend, attention_figure, write_recording
 
     try:
         checkpoint = load_pretrained(options.checkpoint)
-        views = Views(options.views)
+        views = open_views(options.views)
         if lines := checkpoint.spec.differences(views.spec):
             return fail(f"{options.checkpoint}: observed otherwise than {options.views}: {'; '.join(lines)}")
         attentions = {f"episode_{e}": attend(checkpoint.model, views, e, options.seed) for e in options.episodes}

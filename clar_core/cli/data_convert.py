@@ -27,6 +27,8 @@ class ConvertBags:
     """YAML file with topic names, for bags of other recorders."""
     points: int = 2048
     """Points kept of each cloud."""
+    image_size: int = 0
+    """Keep the colour images, resized to a square of so many pixels (224 for pre-training); 0 keeps none."""
     successes_only: bool = False
     """Leave out episodes that failed; kept, they are marked and not trained on."""
     trim: bool = True
@@ -55,6 +57,7 @@ def main(arguments: list[str]) -> int:
             spec=observation(options.observation),
             mapping=mapping(options.mapping),
             points_per_cloud=options.points,
+            image_size=options.image_size,
             failures=not options.successes_only,
             trim=options.trim,
             calibration=calibration(options.calibration),

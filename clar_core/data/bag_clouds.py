@@ -39,10 +39,21 @@ class DepthTopics:
 
 @dataclass(frozen=True)
 class BagCloud:
-    """The cloud (n, 3) float32 of one depth image, metres in the spec's base frame, and its capture stamp."""
+    """The cloud of one depth image, and what it was made of.
+
+    Attributes:
+        stamp_ns: capture stamp.
+        points: (n, 3) float32, metres in the spec's base frame.
+        depth: (h, w) uint16 in raw units; a view of the message.
+        intrinsics: of the depth camera.
+        T_base_camera: (4, 4), maps points of the depth optical frame to the base frame.
+    """
 
     stamp_ns: int
     points: NDArray[np.float32]
+    depth: NDArray[np.uint16]
+    intrinsics: Intrinsics
+    T_base_camera: Array
 
 
 def read_clouds(
@@ -98,7 +109,8 @@ def read_clouds(
                 pose = _as_carried_by_a_message(frames.lookup(spec.base_frame, header.frame_id, stamp))
             else:
                 pose = np.asarray(T_base_camera, dtype=np.float64)
-            yield BagCloud(stamp, build_cloud(depth, intrinsics, pose, spec, depth_scale_m=depth_scale_m))
+            points = build_cloud(depth, intrinsics, pose, spec, depth_scale_m=depth_scale_m)
+            yield BagCloud(stamp, points, depth, intrinsics, pose)
         except TooFewPointsError:
             counted["fewer points in the crop box than the spec asks for"] += 1
         except FrameError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from clar_core.data.bag_clouds import read_clouds
+from clar_core.data.bag_images import NoColorError, Seen, StepImages
 from clar_core.data.bag_log import BagLog, EpisodeMark, StateLog, read_log
 from clar_core.data.bags import BagError, BagReader
 from clar_core.data.episode import Episode, Step
@@ -128,8 +129,13 @@ def read_episode(
     mapping: BagMapping = OWN_NAMES,
     *,
     trim: bool = True,
+    image_size: int = 0,
 ) -> ReadEpisode:
-    """One of the episodes that :func:`windows` found; arguments and errors as those of :func:`read_episodes`."""
+    """One of the episodes that :func:`windows` found; arguments and errors as those of :func:`read_episodes`.
+
+    With ``image_size``, every step has its colour image, resized to a square of so many pixels; steps without one are
+    left out.
+    """
     skipped: Counter[str] = Counter()
     labels, kind = labels_of(log, window, mapping, skipped)
     if trim:
@@ -139,6 +145,8 @@ def read_episode(
         labels = kept
     wanted = {label.observation_ns: label for label in labels}
     camera: Counter[str] = Counter()
+    images = StepImages(bag, spec, mapping, log.frames, image_size) if image_size else None
+    seen: list[Seen] = []
     steps: list[Step] = []
     taken: list[Label] = []
     clouds = read_clouds(
@@ -157,8 +165,13 @@ def read_episode(
             continue
         try:
             state = state_at(log.states, cloud.stamp_ns, spec)
+            if images is not None:
+                seen.append(images.see(cloud))
         except StateGapError:
             skipped["no robot state within 20 ms of the image"] += 1
+            continue
+        except NoColorError as error:
+            skipped[str(error)] += 1
             continue
         steps.append(
             Step(
@@ -172,6 +185,12 @@ def read_episode(
     lost = len(wanted) - camera.total()
     if lost > 0:
         skipped["its image is not in the bag"] += lost
+    if images is not None:
+        posed = images.complete(seen)
+        taken = [label for label, image in zip(taken, posed, strict=True) if image is not None]
+        steps = [replace(step, image=image) for step, image in zip(steps, posed, strict=True) if image is not None]
+        if undecodable := posed.count(None):
+            skipped[f"{mapping.color}: the image cannot be decoded"] += undecodable
     if not steps:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in skipped.items()) or "no command was executed"
         raise BagError(f"{bag.path}: episode {window.name} has no usable step: {reasons}")

@@ -35,6 +35,7 @@ class ConvertConfig:
         spec: what an observation is.
         mapping: names in the bags.
         points_per_cloud: points kept of each cloud.
+        image_size: side of the square that colour images are resized to and kept in; 0 keeps none.
         failures: keep episodes that failed, too; they are marked.
         trim: leave out the standing still at head and tail.
         calibration: where the depth camera must be; bags whose transforms put it elsewhere are not converted.
@@ -47,6 +48,7 @@ class ConvertConfig:
     spec: ObservationSpec
     mapping: BagMapping = field(default_factory=BagMapping)
     points_per_cloud: int = 2048
+    image_size: int = 0
     failures: bool = True
     trim: bool = True
     calibration: Calibration | None = None
@@ -109,7 +111,9 @@ def convert(config: ConvertConfig, progress: Callable[[Converted], Any] = lambda
         StoreError: the directory holds something else, or clouds of another spec.
     """
     bags = find_bags(config.bags)
-    writer = StoreWriter(config.directory, config.spec, points_per_cloud=config.points_per_cloud)
+    writer = StoreWriter(
+        config.directory, config.spec, points_per_cloud=config.points_per_cloud, image_size=config.image_size
+    )
     there = {str(e.info.get("bag", "")).split("#")[0] for e in Store(config.directory).episodes}
     results: list[Converted] = []
     for bag, work in _in_order([bag for bag in bags if bag_key(bag) not in there], config):
@@ -224,7 +228,9 @@ def read_bag(bag: Path, config: ConvertConfig) -> _Work:
                 warnings.append(f"{bag}: {config.mapping.depth_info}: changes within the bag")
             for number, window in enumerate(windows(reader, log, config.mapping)):
                 try:
-                    read = read_episode(reader, log, window, config.spec, config.mapping, trim=config.trim)
+                    read = read_episode(
+                        reader, log, window, config.spec, config.mapping, trim=config.trim, image_size=config.image_size
+                    )
                 except BagError as error:
                     errors.append(str(error))
                     continue

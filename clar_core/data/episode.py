@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clar_core.geometry.camera import Intrinsics
+
 Array = NDArray[np.float32]
 
 STATE_DIM = 10
@@ -20,6 +22,33 @@ class EpisodeError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
+class PosedImage:
+    """The colour image nearest to a step, resized to a square of S pixels, with its own depth and place.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB, the whole image, anisotropic.
+        depth: (S, S) uint16, mm along the image's optical axis, 0 where there is none.
+        intrinsics: of ``image``, lens included.
+        T_base_image: (4, 4), maps points of the image's optical frame to the base frame.
+    """
+
+    image: NDArray[np.uint8]
+    depth: NDArray[np.uint16]
+    intrinsics: Intrinsics
+    T_base_image: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        size = (self.intrinsics.height, self.intrinsics.width)
+        for name, shape, kind in (("image", (*size, 3), np.uint8), ("depth", size, np.uint16)):
+            value = getattr(self, name)
+            if value.shape != shape or value.dtype != kind or size[0] != size[1]:
+                raise EpisodeError(
+                    f"{name}: expected {np.dtype(kind)} of shape {shape}, a square as its intrinsics are, "
+                    f"got {value.dtype} {value.shape}"
+                )
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """One 10 Hz tick: the observation, and the action that was labelled for it.
 
@@ -27,11 +56,13 @@ class Step:
         cloud: (n, 3) float32, metres in the base frame, cropped, not sampled.
         state: (10,) float32 proprioception, see ``observation.builder.proprioception``.
         action: (7,) float32, see ``control.action.Action``.
+        image: what the colour camera saw, where that is kept.
     """
 
     cloud: Array
     state: Array
     action: Array
+    image: PosedImage | None = None
 
     def __post_init__(self) -> None:
         for name, size in (("state", STATE_DIM), ("action", ACTION_DIM)):

@@ -26,7 +26,8 @@ def export_dp3(store: Store, output: Path, progress: Progress = lambda done, of:
     """Write the zarr v2 replay buffer that DP3 and diffusion policy read.
 
     ``data/point_cloud`` (T, P, 3) float32 metres, ``data/state`` (T, 10), ``data/action`` (T, 7) float32,
-    ``meta/episode_ends`` (E,) int64. Written beside its place and renamed when it is whole.
+    ``meta/episode_ends`` (E,) int64, and ``data/img`` (T, S, S, 3) uint8 RGB where the store has images.
+    Written beside its place and renamed when it is whole.
 
     Raises:
         StoreError: something is at ``output`` already, or the store is empty.
@@ -38,16 +39,22 @@ def export_dp3(store: Store, output: Path, progress: Progress = lambda done, of:
     data, meta = root.create_group("data"), root.create_group("meta")
     compressor = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
     steps, points = store.steps, store.points_per_cloud
-    shapes = {"point_cloud": (points, 3), "state": (10,), "action": (7,)}
+    layout = {
+        "point_cloud": ("point_cloud", (points, 3), "float32"),
+        "state": ("state", (10,), "float32"),
+        "action": ("action", (7,), "float32"),
+    }
+    if store.image_size:
+        layout["img"] = ("image", (store.image_size, store.image_size, 3), "uint8")
     arrays = {
-        name: data.create_array(
-            name, shape=(steps, *row), chunks=(_STEPS_PER_CHUNK, *row), dtype="float32", compressors=compressor
+        source: data.create_array(
+            name, shape=(steps, *row), chunks=(_STEPS_PER_CHUNK, *row), dtype=dtype, compressors=compressor
         )
-        for name, row in shapes.items()
+        for name, (source, row, dtype) in layout.items()
     }
     for number, episode in enumerate(store.episodes, start=1):
         for name, array in arrays.items():
-            array[episode.start : episode.end] = store.rows(name, episode).astype(np.float32)
+            array[episode.start : episode.end] = store.rows(name, episode).astype(array.dtype)
         progress(number, len(store.episodes))
     ends = np.array([episode.end for episode in store.episodes], dtype=np.int64)
     stored = meta.create_array("episode_ends", shape=ends.shape, chunks=ends.shape, dtype="int64", compressors=None)

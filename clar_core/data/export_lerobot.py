@@ -1,7 +1,8 @@
 """A store as a LeRobot v3 data set: states and actions in parquet, colour video beside them, described in JSON.
 
 One row a step at 10 Hz: ``observation.state`` (10,), ``action`` (7,), and the columns that LeRobot keeps time and
-episodes in. Colour comes from the bags that the episodes were converted from, the image nearest to each step's depth.
+episodes in. Colour is the image nearest to each step's depth, from the bags that the episodes were converted from or as
+the store has it.
 Source: https://github.com/huggingface/lerobot, codebase version v3.0.
 """
 
@@ -13,19 +14,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from clar_core.data.bag_episode import read_episode, windows
+from clar_core.data.bag_images import ColorImages
 from clar_core.data.bag_log import read_log
 from clar_core.data.bags import BagError, BagReader
 from clar_core.data.convert import bag_key, find_bags
 from clar_core.data.export import check_output
 from clar_core.data.mapping import OWN_NAMES, BagMapping
-from clar_core.data.messages import stamp_ns
 from clar_core.data.store import EpisodeInfo, Store, StoreError
 
 FPS = 10
@@ -33,7 +33,6 @@ VIDEO_KEY = "observation.images.front"
 _FILE = "chunk-000/file-000"
 _STATE_NAMES = ["x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32", "gripper"]
 _ACTION_NAMES = ["dx", "dy", "dz", "rx", "ry", "rz", "gripper"]
-_FARTHEST_COLOR_NS = 150_000_000
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], Any]
@@ -53,7 +52,8 @@ def export_lerobot(
     Args:
         store: to export.
         output: directory to make.
-        bags: folder of the bags that the store came from, for the video; without it there is none.
+        bags: folder of the bags that the store came from, for the video in full size; without it the video is of the
+            images in the store, if it has any.
         mapping: names in the bags.
         robot_type: stored in ``info.json``.
         progress: called with (episodes done, episodes).
@@ -66,12 +66,14 @@ def export_lerobot(
     part = output.with_name(output.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     sentences = list(dict.fromkeys(episode.instruction or episode.task for episode in store.episodes))
-    video = _Video(part / f"videos/{VIDEO_KEY}/{_FILE}.mp4") if bags is not None else None
+    has_video = bags is not None or store.image_size > 0
+    video = _Video(part / f"videos/{VIDEO_KEY}/{_FILE}.mp4") if has_video else None
     found = {} if bags is None else {bag_key(bag): bag for bag in find_bags([bags])}
     rows: list[dict[str, Any]] = []
     for number, episode in enumerate(store.episodes):
         if video is not None:
-            for image in _colors(found, episode, store, mapping):
+            images = _stored(episode, store) if bags is None else _colors(found, episode, store, mapping)
+            for image in images:
                 video.add(image)
         rows.append(_episode_row(number, episode, video is not None))
         progress(number + 1, len(store.episodes))
@@ -206,18 +208,18 @@ def _colors(found: dict[str, Path], episode: EpisodeInfo, store: Store, mapping:
         stamps = read_episode(reader, log, window, store.spec, mapping).stamps_ns
         if len(stamps) != len(episode):
             raise BagError(f"{bag}: gives {len(stamps)} steps, the store holds {len(episode)}: convert it again")
-        if mapping.color not in reader.topics:
-            raise BagError(f"{bag}: no colour images on {mapping.color}; name the topic in a mapping file")
-        jpegs = [(stamp_ns(m.message.header.stamp), m.message.data) for m in reader.messages([mapping.color])]
-    times = np.array([stamp for stamp, _ in jpegs])
-    for stamp in stamps:
-        nearest = int(np.argmin(np.abs(times - stamp)))
-        if abs(int(times[nearest]) - stamp) > _FARTHEST_COLOR_NS:
-            raise BagError(f"{bag}: no colour image within {_FARTHEST_COLOR_NS / 1e6:g} ms of the step at {stamp} ns")
-        pixels = cv2.imdecode(np.frombuffer(jpegs[nearest][1], np.uint8), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise BagError(f"{bag}: a colour image at {times[nearest]} ns is not a JPEG or PNG")
-        yield np.asarray(pixels)
+        colors = ColorImages(reader, mapping)
+        nearest = [colors.nearest(stamp) for stamp in stamps]
+        if None in nearest:
+            raise BagError(f"{bag}: no colour image within 150 ms of the step at {stamps[nearest.index(None)]} ns")
+        messages = dict(colors.messages(set(nearest)))  # type: ignore[arg-type]
+        for stamp in nearest:
+            yield colors.pixels(messages[stamp])  # type: ignore[index]
+
+
+def _stored(episode: EpisodeInfo, store: Store) -> Iterator[Image]:
+    """The stored images (S, S, 3) of an episode."""
+    yield from store.rows("image", episode)
 
 
 class _Video:
@@ -232,15 +234,15 @@ class _Video:
         self._frame = av.VideoFrame.from_ndarray
         self._size = (0, 0)
 
-    def add(self, bgr: Image) -> None:
+    def add(self, rgb: Image) -> None:
         if self._stream is None:
-            self._size = (bgr.shape[0], bgr.shape[1])
+            self._size = (rgb.shape[0], rgb.shape[1])
             self._stream = self._container.add_stream("libx264", rate=FPS, options={"crf": "23", "g": "2"})
             self._stream.height, self._stream.width = self._size
             self._stream.pix_fmt = "yuv420p"
-        if bgr.shape[:2] != self._size:
-            raise StoreError(f"video: expected images of {self._size}, got {bgr.shape[:2]}: bags of two cameras")
-        for packet in self._stream.encode(self._frame(np.ascontiguousarray(bgr), format="bgr24")):
+        if rgb.shape[:2] != self._size:
+            raise StoreError(f"video: expected images of {self._size}, got {rgb.shape[:2]}: bags of two cameras")
+        for packet in self._stream.encode(self._frame(np.ascontiguousarray(rgb), format="rgb24")):
             self._container.mux(packet)
 
     def close(self) -> tuple[int, int]:

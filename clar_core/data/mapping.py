@@ -35,7 +35,8 @@ class BagMapping:
     """Names in a bag. The defaults are those of the stack's recorder.
 
     Attributes:
-        depth_image, depth_info, color, tf, tf_static: camera and transforms.
+        depth_image, depth_info, color, color_info, tf, tf_static: camera and transforms; ``color`` may be compressed
+            or an Image of rgb8 or bgr8.
         state: ``clar_interfaces/RobotState``; where a bag has none, ``pose`` and ``gripper`` stand in for it.
         command: ``clar_interfaces/DeltaCommand``; where a bag has none, labels come from measured poses.
         episode, teleop, calibration: what the recorder tells about the episode.
@@ -45,6 +46,7 @@ class BagMapping:
         base_frame, tcp_frame: frames.
         depth_scale_m: metres per unit of depth.
         T_base_camera: (4, 4) depth optical frame in the base frame, instead of the transforms; or None.
+        T_base_color: (4, 4) colour optical frame in the base frame, instead of the transforms; or None.
         task, instruction: of episodes that do not say it themselves.
         success: outcome of episodes that do not say it themselves.
     """
@@ -52,6 +54,7 @@ class BagMapping:
     depth_image: str = "/camera/camera/depth/image_rect_raw"
     depth_info: str = "/camera/camera/depth/camera_info"
     color: str = "/camera/camera/color/image_raw/compressed"
+    color_info: str = "/camera/camera/color/camera_info"
     tf: str = "/tf"
     tf_static: str = "/tf_static"
     state: str = "/clar/robot/state"
@@ -66,6 +69,7 @@ class BagMapping:
     tcp_frame: str = "fr3_hand_tcp"
     depth_scale_m: float = 0.001
     T_base_camera: Matrix | None = None
+    T_base_color: Matrix | None = None
     task: str = ""
     instruction: str = ""
     success: bool = True
@@ -102,7 +106,7 @@ def load_mapping(path: Path | str) -> BagMapping:
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
-    if name == "T_base_camera":
+    if name in ("T_base_camera", "T_base_color"):
         matrix = check_pose(np.asarray(value, dtype=np.float64), name)
         return tuple(tuple(row) for row in matrix.tolist())
     if name == "gripper_joints":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clar_core.data.episode import Episode, Step
+from clar_core.data.episode import Episode, PosedImage, Step
 from clar_core.data.store import EpisodeInfo, Store, StoreError, StoreWriter, check_alike
 
 
@@ -17,12 +17,13 @@ def episode_of(store: Store, info: EpisodeInfo) -> Episode:
     """One stored episode in memory: clouds (n, 3) float32 without their repetitions, in farthest-point order."""
     clouds, counts = store.rows("point_cloud", info), store.rows("point_count", info)
     states, actions = store.rows("state", info), store.rows("action", info)
-    steps = [_step(clouds[i, : counts[i]], states[i], actions[i]) for i in range(len(info))]
+    images = store.images(info)
+    steps = [_step(clouds[i, : counts[i]], states[i], actions[i], images[i]) for i in range(len(info))]
     return Episode(info.task, info.instruction, steps, info.success, info.info)
 
 
-def _step(cloud: NDArray[Any], state: NDArray[Any], action: NDArray[Any]) -> Step:
-    return Step(cloud.astype(np.float32), state, action)
+def _step(cloud: NDArray[Any], state: NDArray[Any], action: NDArray[Any], image: PosedImage | None) -> Step:
+    return Step(cloud.astype(np.float32), state, action, image)
 
 
 def merge(
@@ -47,7 +48,13 @@ def merge(
     stores = [Store(source) for source in sources]
     first = stores[0]
     check_alike(stores)
-    writer = StoreWriter(output, first.spec, points_per_cloud=first.points_per_cloud)
+    for store in stores[1:]:
+        if store.image_size != first.image_size:
+            raise StoreError(
+                f"{store.directory}: image_size is {store.image_size}, but {first.image_size} in {first.directory}; "
+                "convert them with the same --image-size"
+            )
+    writer = StoreWriter(output, first.spec, points_per_cloud=first.points_per_cloud, image_size=first.image_size)
     there = {str(e.info.get("from", "")) for e in Store(output).episodes}
     wanted = [
         (store, i, info)

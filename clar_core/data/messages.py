@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +43,32 @@ def depth_image(image: Any) -> NDArray[np.uint16]:
     data = np.frombuffer(image.data, dtype=np.uint8, count=rows * step).reshape(rows, step)
     pixels = data[:, : 2 * width].view(np.uint16)
     return pixels if bool(image.is_bigendian) == (sys.byteorder == "big") else pixels.byteswap()
+
+
+def color_image(message: Any) -> NDArray[np.uint8]:
+    """Colour (height, width, 3) uint8 RGB of a ``sensor_msgs/CompressedImage``, or of an ``Image`` of rgb8 or bgr8.
+
+    Raises:
+        MessageError: bytes that are no JPEG or PNG, another encoding, or fewer bytes than height and step say.
+    """
+    if not hasattr(message, "encoding"):
+        pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise MessageError(
+                f"CompressedImage.data: no JPEG or PNG in {len(message.data)} bytes of {message.format!r}"
+            )
+        return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
+    if message.encoding not in ("rgb8", "bgr8"):
+        raise MessageError(f"Image.encoding: expected rgb8 or bgr8, got {message.encoding!r}")
+    rows, step, width = int(message.height), int(message.step), int(message.width)
+    if rows < 1 or width < 1 or step < 3 * width or len(message.data) < rows * step:
+        raise MessageError(
+            f"Image.data: expected {rows} rows of at least {3 * width} bytes, "
+            f"got step {step} and {len(message.data)} bytes"
+        )
+    data = np.frombuffer(message.data, dtype=np.uint8, count=rows * step).reshape(rows, step)
+    image = data[:, : 3 * width].reshape(rows, width, 3)
+    return np.ascontiguousarray(image if message.encoding == "rgb8" else image[..., ::-1])
 
 
 def intrinsics_of(info: Any) -> Intrinsics:

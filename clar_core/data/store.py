@@ -8,6 +8,8 @@
     meta/episode_ends    (E,) int64         index after the last step of each episode
     meta/episode_info    (E, 1024) uint8    JSON: task, success and what else is known, zero padded
 
+and, where colour images are kept, ``image`` and what belongs to it, see ``data.stored_images``.
+
 ``point_cloud``, ``state``, ``action`` and ``meta/episode_ends`` are what readers of diffusion-policy datasets expect.
 The array ``meta/episode_ends`` is written last, so it is the commit: steps beyond its last value belong to an episode
 whose writer was interrupted, and the next writer overwrites them. float16 metres resolve 0.5 mm at 1 m, below the
@@ -28,7 +30,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from clar_core.data.episode import ACTION_DIM, STATE_DIM, Episode
+from clar_core.data.episode import ACTION_DIM, STATE_DIM, Episode, EpisodeError, PosedImage
+from clar_core.data.stored_images import LENS, image_layout, image_rows, posed_images
 from clar_core.geometry.points import farthest_point_sampling
 from clar_core.observation.spec import ObservationSpec
 
@@ -37,6 +40,7 @@ _TEXT_BYTES = 512
 _INFO_BYTES = 1024
 _STEPS_PER_CHUNK = 100
 _CLOUD_STEPS_PER_CHUNK = 20
+_IMAGE_STEPS_PER_CHUNK = 8
 _ARRAYS = {
     "point_cloud": "float16",
     "point_count": "int32",
@@ -74,13 +78,19 @@ class StoreWriter:
         directory: the store.
         spec: how the clouds were observed; an existing store must have been written with the same one.
         points_per_cloud: clouds are thinned to this many points, by farthest-point sampling.
+        image_size: side of the square images of the steps; 0 keeps none, whatever the steps have.
 
     Raises:
-        StoreError: the directory is no store, or was written with another spec or cloud size.
+        StoreError: the directory is no store, or was written with another spec, cloud or image size.
     """
 
-    def __init__(self, directory: Path | str, spec: ObservationSpec, *, points_per_cloud: int = 2048) -> None:
+    def __init__(
+        self, directory: Path | str, spec: ObservationSpec, *, points_per_cloud: int = 2048, image_size: int = 0
+    ) -> None:
         self.directory = Path(directory)
+        if image_size < 0:
+            raise StoreError(f"image_size: expected 0 (no images) or a number of pixels, got {image_size}")
+        self._image_size = image_size
         if points_per_cloud < spec.network_points:
             raise StoreError(
                 f"points_per_cloud: expected at least network_points {spec.network_points}, got {points_per_cloud}"
@@ -93,10 +103,12 @@ class StoreWriter:
                     "choose another directory or the store's own spec"
                 )
             self._points = store.points_per_cloud
-            if self._points != points_per_cloud:
-                raise StoreError(
-                    f"{self.directory}: points_per_cloud is {self._points} in this store, asked for {points_per_cloud}"
-                )
+            for name, there, asked in (
+                ("points_per_cloud", self._points, points_per_cloud),
+                ("image_size", store.image_size, image_size),
+            ):
+                if there != asked:
+                    raise StoreError(f"{self.directory}: {name} is {there} in this store, asked for {asked}")
             self._group = zarr.open_group(self.directory, mode="r+")
             self._steps, self._episodes = store.steps, len(store.episodes)
             return
@@ -122,8 +134,20 @@ class StoreWriter:
         Args:
             episode: to write.
             thinned: its clouds went through :func:`thin_episode` for this store already, in another process.
+
+        Raises:
+            StoreError: a text too long for its array, or a step without the image that this store keeps.
         """
         length = len(episode)
+        try:
+            images, lens = image_rows(episode.steps, self._image_size)
+        except EpisodeError as error:
+            raise StoreError(f"episode {error}") from error
+        info = {"task": episode.task, "success": bool(episode.success), **episode.info, **lens}
+        text, details = (
+            _padded(episode.instruction, _TEXT_BYTES, "instruction"),
+            _padded(json.dumps(info), _INFO_BYTES, "info"),
+        )
         sampled = [step.cloud if thinned else _thin(step.cloud, self._points) for step in episode.steps]
         clouds = np.stack([np.resize(cloud, (self._points, 3)) for cloud in sampled])
         start, end = self._steps, self._steps + length
@@ -131,10 +155,11 @@ class StoreWriter:
         self._put("point_count", start, np.array([len(cloud) for cloud in sampled], dtype=np.int32))
         self._put("state", start, np.stack([step.state for step in episode.steps]))
         self._put("action", start, np.stack([step.action for step in episode.steps]))
-        info = {"task": episode.task, "success": bool(episode.success), **episode.info}
+        for name, rows in images.items():
+            self._put(name, start, rows)
         row = self._episodes
-        self._put("text", row, _padded(episode.instruction, _TEXT_BYTES, "instruction")[None])
-        self._put("meta/episode_info", row, _padded(json.dumps(info), _INFO_BYTES, "info")[None])
+        self._put("text", row, text[None])
+        self._put("meta/episode_info", row, details[None])
         self._put("meta/episode_ends", row, np.array([end], dtype=np.int64))
         self._steps, self._episodes = end, row + 1
 
@@ -162,8 +187,18 @@ class StoreWriter:
             group.create_array(
                 name, shape=(0, *row), chunks=(rows, *row), dtype=_ARRAYS[name], compressors=ZstdCodec(level=3)
             )
+        for name, (row, dtype) in image_layout(self._image_size).items():
+            rows = _IMAGE_STEPS_PER_CHUNK if name in ("image", "image_depth", "depth_valid") else _STEPS_PER_CHUNK
+            group.create_array(name, shape=(0, *row), chunks=(rows, *row), dtype=dtype, compressors=ZstdCodec(level=3))
         # Last, so that a half-made store is recognised as none.
-        group.attrs.put({"format": FORMAT, "observation": spec.to_dict(), "points_per_cloud": self._points})
+        group.attrs.put(
+            {
+                "format": FORMAT,
+                "observation": spec.to_dict(),
+                "points_per_cloud": self._points,
+                "image_size": self._image_size,
+            }
+        )
         return group
 
 
@@ -173,6 +208,7 @@ class Store:
     Attributes:
         spec: how its clouds were observed.
         points_per_cloud: rows of ``point_cloud``.
+        image_size: side of the square images in pixels; 0 where there are none.
         episodes: one ``EpisodeInfo`` per committed episode.
 
     Raises:
@@ -199,7 +235,9 @@ class Store:
             self.spec = ObservationSpec.from_dict(observation)  # type: ignore[arg-type]
         except ValueError as error:
             raise StoreError(f"{self.directory}: {error}") from error
-        for name, dtype in _ARRAYS.items():
+        self.image_size = int(str(attributes.get("image_size", 0)))
+        images = {name: dtype for name, (_, dtype) in image_layout(self.image_size).items()}
+        for name, dtype in (_ARRAYS | images).items():
             if name not in self._group:
                 raise StoreError(f"{self.directory}: array {name!r} is missing; restore it or collect again")
             if (found := self._array(name).dtype) != np.dtype(dtype):
@@ -211,19 +249,26 @@ class Store:
         """Committed steps."""
         return self.episodes[-1].end if self.episodes else 0
 
-    def read(self, name: str) -> NDArray[Any]:
-        """One of the arrays over all committed steps: point_cloud, point_count, state or action."""
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """One of the arrays over committed steps, all when no range is given: point_cloud, state, image, …."""
         array = self._array(name)
         if array.shape[0] < self.steps:
             raise StoreError(
                 f"{self.directory}: array {name!r}: expected {self.steps} steps, found {array.shape[0]}; "
                 "the store was damaged after writing: restore it or collect again"
             )
-        return np.asarray(array[: self.steps])
+        return np.asarray(array[start : self.steps if stop is None else min(stop, self.steps)])
 
     def rows(self, name: str, episode: EpisodeInfo) -> NDArray[Any]:
         """One of the arrays over the steps of one episode."""
         return np.asarray(self._array(name)[episode.start : episode.end])
+
+    def images(self, episode: EpisodeInfo) -> list[PosedImage | None]:
+        """The images of an episode's steps; None for each where the store keeps none."""
+        if self.image_size == 0:
+            return [None] * len(episode)
+        rows = {name: self.rows(name, episode) for name in image_layout(self.image_size) if name != "depth_valid"}
+        return [*posed_images(rows, episode.info[LENS])]
 
     def fingerprint(self) -> str:
         """SHA-256 over what identifies the data: spec, episode table, states and actions."""

@@ -36,6 +36,7 @@ from zarr.codecs import ZstdCodec
 
 from clar_core.data.store import FORMAT as DEMONSTRATIONS_FORMAT
 from clar_core.data.store import StoreError
+from clar_core.data.stored_images import intrinsics_from, intrinsics_row
 from clar_core.geometry.camera import Intrinsics
 from clar_core.geometry.points import farthest_point_sampling
 from clar_core.observation.spec import ObservationSpec
@@ -163,7 +164,7 @@ class ViewWriter:
         self._put("image", start, np.stack([v.image for v in views]))
         self._put("image_depth", start, np.stack([v.image_depth for v in views]))
         self._put("labels", start, np.stack([blank if v.labels is None else v.labels for v in views]))
-        self._put("intrinsics", start, np.stack([_numbers(v.intrinsics) for v in views]))
+        self._put("intrinsics", start, np.stack([intrinsics_row(v.intrinsics) for v in views]))
         self._put("T_base_image", start, np.stack([v.T_base_image for v in views]))
         self._put("camera", start, np.array([v.camera for v in views], dtype=np.int32))
         owner = [self._instants + i for i, instant in enumerate(instants) for _ in instant.views]
@@ -238,7 +239,8 @@ class Views:
             if found == DEMONSTRATIONS_FORMAT:
                 hint = (
                     "this store of demonstrations holds clouds and no images, which pre-training aligns them with; "
-                    "make a set of posed images with `clar data views`, or write one with data.views.ViewWriter"
+                    "convert its bags with --image-size 224, make a set of posed images with `clar data views`, or "
+                    "write one with data.views.ViewWriter"
                 )
             raise StoreError(f"{self.directory}: format: expected {FORMAT!r}, found {found!r}; {hint}")
         try:
@@ -286,12 +288,9 @@ class Views:
     def intrinsics(self) -> list[Intrinsics]:
         """Of every view's image, (V,)."""
         size = int(self.attributes["image_size"])
-        rows, owners = self.read("intrinsics").tolist(), self.instant.tolist()
+        rows, owners = self.read("intrinsics"), self.instant.tolist()
         lenses = [info["lens"] for info in self.infos]
-        return [
-            Intrinsics(size, size, row[0], row[1], row[2], row[3], lenses[owner], tuple(row[4:]))
-            for row, owner in zip(rows, owners, strict=True)
-        ]
+        return [intrinsics_from(row, size, lenses[owner]) for row, owner in zip(rows, owners, strict=True)]
 
     def fingerprint(self) -> str:
         """SHA-256 over what identifies the set: spec, sentences, what is known of each instant, poses and states."""
@@ -325,11 +324,6 @@ def _layout(size: int, points: int) -> dict[str, tuple[tuple[int, ...], str]]:
         "info": ((_INFO_BYTES,), "uint8"),
         "episode_views": ((), "int64"),
     }
-
-
-def _numbers(intrinsics: Intrinsics) -> NDArray[np.float64]:
-    i = intrinsics
-    return np.array([i.fx, i.fy, i.cx, i.cy, *i.coefficients])
 
 
 def _thin(cloud: NDArray[np.float32], count: int) -> NDArray[np.float32]:

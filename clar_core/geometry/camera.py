@@ -20,6 +20,7 @@ DistortionModel = Literal["none", "brown_conrady", "inverse_brown_conrady"]
 T_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 """(4, 4) an optical frame in its camera's body frame (REP-103: x forward, y left, z up)."""
 
+_FARTHEST_MM = 65534
 _NEWTON_STEPS = 12
 _NEWTON_TOLERANCE = 1e-9
 
@@ -196,6 +197,28 @@ def project(points: NDArray[np.floating[Any]], intrinsics: Intrinsics) -> NDArra
     elif intrinsics.model == "inverse_brown_conrady":
         x, y = _invert_polynomial(x, y, intrinsics.coefficients)
     return np.stack([x * intrinsics.fx + intrinsics.cx, y * intrinsics.fy + intrinsics.cy], axis=-1)
+
+
+def depth_image_of(points: NDArray[np.floating[Any]], intrinsics: Intrinsics) -> NDArray[np.uint16]:
+    """What a camera would measure of points: the nearest at each pixel.
+
+    Args:
+        points: (n, 3) in metres, in the camera's optical frame.
+        intrinsics: of the image; where its pixels are finer than the points, holes stay.
+
+    Returns:
+        (height, width) uint16, millimetres along the optical axis, 0 where there is no point.
+    """
+    pixels = project(points, intrinsics) + 0.5
+    size = np.array([intrinsics.width, intrinsics.height])
+    with np.errstate(invalid="ignore"):
+        inside = np.flatnonzero(((pixels >= 0) & (pixels < size)).all(axis=1))
+    columns, rows = pixels[inside].astype(np.int64).T
+    depth_mm = np.minimum(np.rint(np.asarray(points)[inside, 2] * 1000.0), _FARTHEST_MM).astype(np.uint16)
+    image = np.full(intrinsics.height * intrinsics.width, _FARTHEST_MM + 1, dtype=np.uint16)
+    np.minimum.at(image, rows * intrinsics.width + columns, depth_mm)
+    image[image > _FARTHEST_MM] = 0
+    return image.reshape(intrinsics.height, intrinsics.width)
 
 
 def normalize_pixels(pixels: NDArray[np.floating[Any]], intrinsics: Intrinsics) -> NDArray[np.float64]:

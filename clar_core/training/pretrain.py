@@ -30,6 +30,7 @@ from clar_core.data.pretrain import (
     collate_pretrain,
     split_episodes,
 )
+from clar_core.data.store_views import open_views
 from clar_core.data.teacher_features import TeacherFeatures, load_teacher_features
 from clar_core.data.views import Views
 from clar_core.models.clar import Clar, ClarConfig
@@ -65,7 +66,7 @@ def pretrain(config: PretrainConfig) -> Path:
         KeyboardInterrupt: after an interruption, once the state is saved.
     """
     state = _prepare_machine(config)
-    views = Views(config.views)
+    views = open_views(config.views)
     with state.main_process_first():
         features = _teacher_features(config, views, shown=state.is_main_process)
     training, validation = split_episodes(views.episodes, config.validation_fraction, config.seed)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from clar import names, qos
+from clar_interfaces.msg import RobotState
+from tests.ros.processes import Probe, wait_for
+
+READY_WITHIN_S = 180.0
 
 
 class Launch:
@@ -63,3 +74,26 @@ class Launch:
         for pid in started:
             if Path(f"/proc/{pid}").exists():
                 os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def ready(probe: Probe, folder: Path, *arguments: str, file: str = "policy.launch.py") -> Iterator[Launch]:
+    """A launch, once its manager says that the stack is ready; gone when the context ends."""
+    statuses = probe.collect(DiagnosticStatus, names.TOPIC_MANAGER_STATUS, qos.LATCHED)
+    launch = Launch(folder, *arguments, file=file)
+    try:
+        wait_for(
+            lambda: launch.process.poll() is not None or (statuses and statuses[-1].message == "ready"),
+            "the stack to be ready",
+            READY_WITHIN_S,
+        )
+        assert launch.process.poll() is None, launch.log.read_text()
+        yield launch
+    finally:
+        launch.end()
+
+
+def position(state: RobotState) -> np.ndarray:
+    """The measured TCP (3,), metres in the base frame."""
+    p = state.measured_pose.position
+    return np.array([p.x, p.y, p.z])

@@ -10,39 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
 
 from clar import names, operate, qos
 from clar_interfaces.msg import RobotState
-from tests.end_to_end.launched import Launch
+from tests.end_to_end.launched import Launch, position, ready
 from tests.ros.checkpoint import write_checkpoint
 from tests.ros.processes import Probe, wait_for
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(400)]
 
-READY_WITHIN_S = 180.0
-
 
 @pytest.fixture
 def stack(probe: Probe, tmp_path: Path, fci_address: str) -> Iterator[Launch]:
     write_checkpoint(tmp_path / "policy")
-    statuses = probe.collect(DiagnosticStatus, names.TOPIC_MANAGER_STATUS, qos.LATCHED)
-    launch = Launch(tmp_path, "checkpoint:=policy", "device:=cpu", f"robot_ip:={fci_address}")
-    try:
-        wait_for(
-            lambda: launch.process.poll() is not None or (statuses and statuses[-1].message == "ready"),
-            "the stack to be ready",
-            READY_WITHIN_S,
-        )
-        assert launch.process.poll() is None, launch.log.read_text()
+    arguments = ("checkpoint:=policy", "device:=cpu", f"robot_ip:={fci_address}")
+    with ready(probe, tmp_path, *arguments) as launch:
         yield launch
-    finally:
-        launch.end()
-
-
-def position(state: RobotState) -> np.ndarray:
-    p = state.measured_pose.position
-    return np.array([p.x, p.y, p.z])
 
 
 def test_arm_and_start_move_the_arm_from_images_and_ctrl_c_leaves_no_process(probe: Probe, stack: Launch) -> None:

@@ -4,6 +4,7 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from clar_core.data.bag_writer import BagWriter, offered_qos
@@ -13,6 +14,9 @@ from tests.core.data.recorded import MS, STORE, header
 from tests.core.observation.scene import INTRINSICS, T_BASE_CAMERA, render
 
 OPTICAL = "camera_depth_optical_frame"
+COLOR_OPTICAL = "camera_color_optical_frame"
+T_DEPTH_COLOR = make_pose(None, (0.059, 0.0, 0.0))
+COLOR_INTRINSICS = Intrinsics(320, 240, 190.0, 188.0, 158.0, 121.0)
 DOWN = np.diag([1.0, -1.0, -1.0])
 START = make_pose(DOWN, (0.5, 0.0, 0.3))
 T_LINK_OPTICAL = make_pose(rotation_vector_to_matrix((0.3, -0.2, 0.1)), (0.01, 0.05, 0.0))
@@ -42,6 +46,8 @@ class Recipe:
     T_base_camera: np.ndarray = field(default_factory=lambda: T_BASE_CAMERA)
     intrinsics: Intrinsics = INTRINSICS
     instruction: str = "put the cube into the basin"
+    color: bool = False
+    undecodable: tuple[int, ...] = ()
 
     def steps(self) -> np.ndarray:
         """(ticks, 7) actions that were commanded."""
@@ -111,13 +117,23 @@ def teleop_status(stamp_ms, connected):
     return serialized("clar_interfaces/msg/TeleopStatus", message)
 
 
-def camera_info(stamp_ms, i=INTRINSICS):
+def camera_info(stamp_ms, i=INTRINSICS, frame=OPTICAL):
     message = TYPES["sensor_msgs/msg/CameraInfo"](
-        header=header(stamp_ms * MS, OPTICAL), height=i.height, width=i.width, distortion_model="plumb_bob",
+        header=header(stamp_ms * MS, frame), height=i.height, width=i.width, distortion_model="plumb_bob",
         d=np.zeros(5), k=np.array([i.fx, 0, i.cx, 0, i.fy, i.cy, 0, 0, 1.0]), r=np.eye(3).reshape(-1), p=np.zeros(12),
         binning_x=0, binning_y=0, roi=TYPES["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
     )  # fmt: skip
     return serialized("sensor_msgs/msg/CameraInfo", message)
+
+
+def jpeg(stamp_ms, number, decodable=True):
+    """A colour image whose red is eight times its number."""
+    data = cv2.imencode(".jpg", np.full((240, 320, 3), (80, 40, 8 * number), np.uint8))[1].reshape(-1)
+    message = TYPES["sensor_msgs/msg/CompressedImage"](
+        header=header(stamp_ms * MS, COLOR_OPTICAL), format="rgb8; jpeg compressed bgr8",
+        data=data if decodable else data[:20],
+    )  # fmt: skip
+    return serialized("sensor_msgs/msg/CompressedImage", message)
 
 
 def depth(stamp_ms, pixels, encoding="16UC1"):
@@ -153,6 +169,8 @@ TOPICS = {
     "/clar/episode": "clar_interfaces/msg/Episode",
     "/clar/calibration": "std_msgs/msg/String",
     "/clar/teleop/status": "clar_interfaces/msg/TeleopStatus",
+    "/camera/camera/color/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+    "/camera/camera/color/camera_info": "sensor_msgs/msg/CameraInfo",
 }
 
 
@@ -162,6 +180,8 @@ def messages(recipe):
     link = r.T_base_camera @ inverse(T_LINK_OPTICAL)
     yield 0, "/tf_static", transform("fr3_link0", "camera_link", link)
     yield 0, "/tf_static", transform("camera_link", OPTICAL, T_LINK_OPTICAL)
+    if r.color:
+        yield 0, "/tf_static", transform("camera_link", COLOR_OPTICAL, T_LINK_OPTICAL @ T_DEPTH_COLOR)
     yield 0, "/clar/calibration", string(r.calibration)
     yield BEGIN_MS, "/clar/episode", episode_mark(BEGIN_MS, 0, r)
     end_ms = BEGIN_MS + 100 * r.ticks + 200
@@ -195,6 +215,10 @@ def _stream(r, end_ms):
         yield stamp - 1, "/camera/camera/depth/camera_info", camera_info(stamp, r.intrinsics)
         pixels = rendered(seed + 10)
         yield stamp, "/camera/camera/depth/image_rect_raw", depth(stamp, pixels, r.encoding)
+        if r.color and frame % 2 == 0:
+            yield stamp + 7, "/camera/camera/color/camera_info", camera_info(stamp + 7, COLOR_INTRINSICS, COLOR_OPTICAL)
+            data = jpeg(stamp + 7, frame // 2, frame // 2 not in r.undecodable)
+            yield stamp + 7, "/camera/camera/color/image_raw/compressed", data
         lost = r.disconnected_at is not None and stamp > BEGIN_MS + 100 * r.disconnected_at
         yield stamp, "/clar/teleop/status", teleop_status(stamp, not lost)
 
@@ -216,7 +240,7 @@ def record(folder: Path, recipe: Recipe | None = None, **changes) -> Path:
     recipe = recipe or Recipe(**changes)
     writer = BagWriter(folder / recipe.name, STORE)
     for topic, kind in TOPICS.items():
-        if topic not in recipe.without:
+        if topic not in recipe.without and (recipe.color or "/color/" not in topic):
             latched = topic in ("/tf_static", "/clar/episode", "/clar/calibration")
             writer.add_topic(topic, kind, [offered_qos(durability="transient_local" if latched else "volatile")])
     for at_ms, topic, data in sorted(messages(recipe), key=lambda m: m[0]):

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from clar_core.data.convert import ConvertConfig, convert
+from clar_core.data.store_views import open_views
+from clar_core.data.teacher_features import load_teacher_features
 from clar_core.models.teachers import TeacherConfig, TeacherError, build_teacher
 from clar_core.models.teachers.clip import import_open_clip
 from clar_core.models.teachers.rendered import COLOR_NAMES, color_index
+from clar_core.observation.spec import ObservationSpec
 from clar_core.simulation.objects import COLORS
+from tests.core.data.recorded_episode import record
 from tests.core.pretraining.made_views import LABELS, make_instant
 
 
@@ -92,3 +97,26 @@ def test_the_rendered_teacher_needs_a_segmentation() -> None:
     teacher = build_teacher(TeacherConfig(kind="rendered"), LABELS)
     with pytest.raises(TeacherError, match="a view without segmentation"):
         teacher.images(np.zeros((1, 28, 28, 3), np.uint8), np.full((1, 28, 28), 255, np.uint8))
+
+
+def test_features_of_a_stores_images_are_computed_once_and_lie_in_the_store(clip_weights: Path, tmp_path: Path) -> None:
+    record(tmp_path / "bags", ticks=12, color=True)
+    spec = ObservationSpec(network_points=128)
+    bags = (tmp_path / "bags",)
+    convert(ConvertConfig(bags=bags, directory=tmp_path / "store", spec=spec, image_size=56, workers=1))
+    config = TeacherConfig(clip_model="ViT-S-32-alt", clip_weights=clip_weights)
+    batches: list[int] = []
+    features = load_teacher_features(
+        open_views(tmp_path / "store"), config, map_dim=8, progress=lambda done, of: batches.append(done)
+    )
+    assert features.maps.shape == (12, 7, 7, 8)
+    assert features.text.shape == (12, features.width)
+    np.testing.assert_allclose(np.linalg.norm(features.pooled, axis=1), 1, atol=1e-3)
+    assert len(list((tmp_path / "store/teachers").iterdir())) == 1
+    again = load_teacher_features(
+        open_views(tmp_path / "store"), config, map_dim=8, progress=lambda done, of: batches.append(done)
+    )
+    assert batches == [12]
+    assert again.pooled.tobytes() == features.pooled.tobytes()
+    with pytest.raises(TeacherError, match="needs the segmentation of simulated views"):
+        load_teacher_features(open_views(tmp_path / "store"), TeacherConfig(kind="rendered"))

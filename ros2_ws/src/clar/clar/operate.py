@@ -15,7 +15,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -95,12 +95,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def short_lived_node() -> Iterator[Node]:
-    """A node whose callbacks run in a thread of their own."""
+def short_lived_node(name: str = "clar_operate", *, threads: int = 1) -> Iterator[Node]:
+    """A node whose callbacks run beside the caller, in one thread or in several."""
     context = rclpy.Context()
     context.init()
-    node = Node("clar_operate", context=context, start_parameter_services=False, enable_rosout=False)
-    executor = SingleThreadedExecutor(context=context)
+    node = Node(name, context=context, start_parameter_services=False, enable_rosout=False)
+    executor: Executor
+    if threads == 1:
+        executor = SingleThreadedExecutor(context=context)
+    else:
+        executor = MultiThreadedExecutor(num_threads=threads, context=context)
     executor.add_node(node)
     thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
     thread.start()
@@ -109,9 +113,10 @@ def short_lived_node() -> Iterator[Node]:
     finally:
         context.try_shutdown()
         thread.join(timeout=2.0)
+        executor.shutdown(timeout_sec=2.0)  # a thread that still runs at the interpreter's end aborts the process
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
+def _spin(executor: Executor) -> None:
     with suppress(ExternalShutdownException):
         executor.spin()
 

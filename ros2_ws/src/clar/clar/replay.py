@@ -7,24 +7,21 @@ the envelope, STOP and every halt work as for any other source.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import rclpy
 import tyro
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 
 from clar import bridge, names, qos
 from clar.calls import CallError, wait_until
 from clar.live_cell import LiveCell
+from clar.operate import short_lived_node
 from clar_core.cli.main import fail
 from clar_core.control.action import STEP_PERIOD_S, Action
 from clar_core.data.replay import RecordedMotion, approach, read_motion
@@ -56,23 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         motion = read_motion(options.bag, options.episode)
     except (ValueError, OSError) as error:
         return fail(str(error))
-    context = rclpy.Context()
-    context.init()
-    node = Node("clar_replay", context=context, start_parameter_services=False, enable_rosout=False)
-    executor = MultiThreadedExecutor(num_threads=2, context=context)
-    executor.add_node(node)
-    threading.Thread(target=_spin, args=(executor,), daemon=True).start()
-    try:
-        return _Replayer(node, motion, options).run()
-    except CallError as error:
-        return fail(str(error))
-    finally:
-        context.try_shutdown()
-
-
-def _spin(executor: MultiThreadedExecutor) -> None:
-    with suppress(ExternalShutdownException):
-        executor.spin()
+    with short_lived_node("clar_replay", threads=2) as node:
+        try:
+            return _Replayer(node, motion, options).run()
+        except CallError as error:
+            return fail(str(error))
 
 
 class _Replayer:
