@@ -66,18 +66,19 @@ def text_of(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def _paper(table: Table, run: set[str]) -> str:
     columns = list(dict.fromkeys(column for row in table.rows for column in row.paper))
-    head = _line(["row", *(f"{column}, paper" for column in columns), "ours"])
-    lines = [head, _line(["---"] * (len(columns) + 2))]
+    reasons = list(dict.fromkeys(row.lacks for row in table.rows if row.lacks))
+    lines = [_line(["row", *(f"{c}, paper" for c in columns), "ours"]), _line(["---"] * (len(columns) + 2))]
     for row in table.rows:
         figures = [f"{row.paper[c]:g}" if c in row.paper else "-" for c in columns]
-        lines.append(_line([row.name, *figures, _state(row, run)]))
+        lines.append(_line([row.name, *figures, _state(row, run, reasons)]))
+    lines += [""] + [f"{number}. Lacks {reason}." for number, reason in enumerate(reasons, start=1)]
     return "\n".join(lines) + "\n"
 
 
-def _state(row: Row, run: set[str]) -> str:
+def _state(row: Row, run: set[str], reasons: list[str]) -> str:
     if row.lacks:
-        return f"not run: lacks {row.lacks}"
-    return "see below" if row.name in run else f"not run yet (`--rows {row.encoder}`)"
+        return f"not run ({reasons.index(row.lacks) + 1})"
+    return "see below" if row.name in run else "not run yet"
 
 
 def _ours(table: Table, results: list[dict[str, Any]]) -> str:
