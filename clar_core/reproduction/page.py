@@ -89,7 +89,7 @@ def _ours(table: Table, results: list[dict[str, Any]]) -> str:
     lines = [_line(["ours", "task", "camera", "training samples", "seed", "success"]), _line(["---"] * 6)]
     order = [row.name for row in table.rows]
     for r in sorted(results, key=lambda r: (order.index(r["row"]), r["task"], r["camera"], r["samples"], r["seed"])):
-        share = f"{r['samples']:,} ({100 * r['samples'] / FULL_SAMPLES:.0f} % of the paper's)"
+        share = f"{r['samples']:,} ({100 * r['samples'] / FULL_SAMPLES:.1f} % of the paper's)"
         outcome = Proportion(r["successes"], r["trials"])
         cells = [r["row"], r["task"], r.get("camera", DEFAULT_CAMERA), share, str(r["seed"]), str(outcome)]
         lines.append(_line(cells))
