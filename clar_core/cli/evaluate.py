@@ -88,17 +88,12 @@ def evaluate(
 
     from clar_core.evaluation.cell import run_evaluation
     from clar_core.evaluation.cell_report import write_results
+    from clar_core.evaluation.progress import shown_on
     from clar_core.workers import WorkerDiedError
 
     try:
         with tqdm(total=1, unit="trial") as bar:
-
-            def progress(what: str, done: int, of: int) -> None:
-                bar.set_description(what, refresh=False)
-                bar.total, bar.n = of, done
-                bar.refresh()
-
-            evaluation = run_evaluation(config(), output, restart=restart, progress=progress)
+            evaluation = run_evaluation(config(), output, restart=restart, progress=shown_on(bar))
         shown = pictures(evaluation)
     except WorkerDiedError as error:
         return fail(f"{error}\nThe same command goes on with the trials that are missing.")

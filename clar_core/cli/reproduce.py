@@ -78,8 +78,8 @@ def main(arguments: list[str]) -> int:
         everything = jobs_of(ReproduceConfig(table=config.table))
         rates = {e: training_rate(e, config.threads) for e in sorted({job.row.encoder for job in everything})}
         print(
-            f"about {hours(config, rates, full=True):.1f} h in full on this machine, as the paper ran it; "
-            f"about {hours(config, rates, full=False):.1f} h with these options, less what is done",
+            f"on this machine, if it does nothing else: about {hours(config, rates, full=True):.1f} h in full, as the "
+            f"paper ran it; about {hours(config, rates, full=False):.2f} h with these options, less what is done",
             flush=True,
         )
         if options.plan:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from clar_core.models.baselines.dp3 import DP3, DP3Config
+from clar_core.models.baselines.lift3d import Lift3D, Lift3DConfig
 from clar_core.models.baselines.pointnet import PointNet, PointNetConfig
 from clar_core.models.baselines.pointnet2 import PointNet2, PointNet2Config
 from clar_core.models.baselines.pointnext import PointNeXt, PointNeXtConfig
@@ -28,6 +29,7 @@ BASELINES: dict[str, tuple[type[Any], Callable[[Any], nn.Module]]] = {
     "pointnet2": (PointNet2Config, PointNet2),
     "pointnext": (PointNeXtConfig, PointNeXt),
     "dp3": (DP3Config, DP3),
+    "lift3d": (Lift3DConfig, Lift3D),
 }
 """Encoders that CLAR is compared with: name -> (dataclass whose defaults are the published shape, module)."""
 

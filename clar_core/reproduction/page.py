@@ -54,8 +54,9 @@ def text_of(results: dict[str, list[dict[str, Any]]]) -> str:
     for name, table in TABLES.items():
         mine = results.get(name, [])
         parts += [f"## {table.title}\n", f"{table.differences}\n"]
-        parts.append(_paper(table))
-        parts.append(_ours(table, mine))
+        parts.append(_paper(table, {result["row"] for result in mine}))
+        if ours := _ours(table, mine):
+            parts.append(ours)
         if table.instead:
             parts.append(f"What of it runs here:\n\n```bash\n{table.instead}\n```\n")
         for command in dict.fromkeys(result["command"] for result in mine):
@@ -63,18 +64,21 @@ def text_of(results: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(parts)
 
 
-def _paper(table: Table) -> str:
+def _paper(table: Table, run: set[str]) -> str:
     columns = list(dict.fromkeys(column for row in table.rows for column in row.paper))
-    head = _line(["row", *(f"{column}, paper" for column in columns), "ours"])
-    lines = [head, _line(["---"] * (len(columns) + 2))]
+    reasons = list(dict.fromkeys(row.lacks for row in table.rows if row.lacks))
+    lines = [_line(["row", *(f"{c}, paper" for c in columns), "ours"]), _line(["---"] * (len(columns) + 2))]
     for row in table.rows:
         figures = [f"{row.paper[c]:g}" if c in row.paper else "-" for c in columns]
-        lines.append(_line([row.name, *figures, f"not run: lacks {row.lacks}" if row.lacks else _how(row)]))
+        lines.append(_line([row.name, *figures, _state(row, run, reasons)]))
+    lines += [""] + [f"{number}. Lacks {reason}." for number, reason in enumerate(reasons, start=1)]
     return "\n".join(lines) + "\n"
 
 
-def _how(row: Row) -> str:
-    return f"`--rows {row.encoder}`" if row.encoder else "-"
+def _state(row: Row, run: set[str], reasons: list[str]) -> str:
+    if row.lacks:
+        return f"not run ({reasons.index(row.lacks) + 1})"
+    return "see below" if row.name in run else "not run yet"
 
 
 def _ours(table: Table, results: list[dict[str, Any]]) -> str:
@@ -85,7 +89,7 @@ def _ours(table: Table, results: list[dict[str, Any]]) -> str:
     lines = [_line(["ours", "task", "camera", "training samples", "seed", "success"]), _line(["---"] * 6)]
     order = [row.name for row in table.rows]
     for r in sorted(results, key=lambda r: (order.index(r["row"]), r["task"], r["camera"], r["samples"], r["seed"])):
-        share = f"{r['samples']:,} ({100 * r['samples'] / FULL_SAMPLES:.0f} % of the paper's)"
+        share = f"{r['samples']:,} ({100 * r['samples'] / FULL_SAMPLES:.1f} % of the paper's)"
         outcome = Proportion(r["successes"], r["trials"])
         cells = [r["row"], r["task"], r.get("camera", DEFAULT_CAMERA), share, str(r["seed"]), str(outcome)]
         lines.append(_line(cells))

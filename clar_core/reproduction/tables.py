@@ -13,6 +13,10 @@ _PRETRAINED = (
     "a checkpoint that was pre-trained on MetaWorld's crop box: the paper published no weights, and an encoder of "
     "another box is refused"
 )
+_LIFT3D = (
+    "weights: of Lift3D's own pre-training, and CLIP's behind it; with a file of CLIP's, `clar train --encoder lift3d "
+    "--init-from FILE` trains the row by hand"
+)
 _IMAGES = "an encoder of colour images: stores and policies here hold clouds only"
 
 
@@ -88,7 +92,7 @@ TABLES: dict[str, Table] = {
             _row("PointNext", _T1, "76.8 63.6 39.2 59.8 56.0", "pointnext"),
             _row("DP3", _T1, "79.2 51.2 50.5 60.3", "dp3"),
             _row("SPA", _T1, "65.2 76.8 57.6 66.5 63.0", lacks=_IMAGES),
-            _row("Lift3D", _T1, "89.2 80.4 60.8 76.8 77.0", lacks="its encoder and its weights: not implemented here"),
+            _row("Lift3D", _T1, "89.2 80.4 60.8 76.8 77.0", lacks=_LIFT3D),
             _row("CLAR", _T1, "96.0 80.8 71.2 82.6 82.0", lacks=_PRETRAINED),
             Row("CLAR from scratch", {}, "clar"),
             Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
@@ -109,7 +113,7 @@ TABLES: dict[str, Table] = {
             _row("CLAR", _T2, "96 100 32 100 82", lacks=_SIMULATOR),
         ),
         "The rows are the paper's own figures, RVT-2's included. PointNet's mean is 64 here and 55.5 in Table I.",
-        "clar data import rlbench",
+        "clar data import rlbench RLBench/close_box --output outputs/data/close_box",
     ),
     "table3": Table(
         "Table III: one policy, three tasks, told by sentences",
@@ -123,7 +127,7 @@ TABLES: dict[str, Table] = {
             _row("PointNet++", _T3, "80 20 20 40.0", "pointnet2"),
             _row("PointNext", _T3, "60 40 20 40.0", "pointnext"),
             _row("SPA", _T3, "80 0 100 60.0", lacks=_IMAGES),
-            _row("Lift3D", _T3, "60 40 80 60.0", lacks="its encoder and its weights: not implemented here"),
+            _row("Lift3D", _T3, "60 40 80 60.0", lacks=_LIFT3D),
             _row("CLAR", _T3, "60 60 100 73.3", lacks=_PRETRAINED),
             Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
         ),
@@ -136,17 +140,19 @@ TABLES: dict[str, Table] = {
         PERSPECTIVE,
         (
             _row("CLIP", _T4, "50 28 4 27.3", lacks=_IMAGES),
-            _row("R3M", _T4, "0 8 4 4.0", lacks=_IMAGES),
+            _row("R3M", _T4, "0 8 4 18.6", lacks=_IMAGES),
             _row("VC-1", _T4, "8 28 4 13.3", lacks=_IMAGES),
-            _row("Lift3D", _T4, "100 80 56 78.6", lacks="its encoder and its weights: not implemented here"),
+            _row("Lift3D", _T4, "100 80 56 78.6", lacks=_LIFT3D),
             _row("CLAR", _T4, "100 80 72 84", lacks=_PRETRAINED),
             Row("PointNet", {}, "pointnet"),
             Row("PointNet, every view normalised by itself", {}, "pointnet", frame="view"),
+            Row("DP3", {}, "dp3"),
+            Row("DP3, every view normalised by itself", {}, "dp3", frame="view"),
             Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
         ),
         _BASIC
         + " Both cameras are expressed in the one frame of the world. The control has no such frame: every cloud "
-        "is turned into its camera's frame, centred and scaled. R3M's mean is printed as 18.6 in the paper and is 4.0.",
+        "is turned into its camera's frame, centred and scaled. R3M's tasks have a mean of 4.0, not the printed 18.6.",
     ),
     "table5": Table(
         "Table V: what each part of pre-training gives",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clar_core.models.baselines.published import load_published, takes_published_weights
 from clar_core.models.clar import Clar, ClarConfig
 from clar_core.models.encoder import PointEncoderConfig
 from clar_core.models.policy import Policy
@@ -32,10 +33,13 @@ def start_from(
 
     Raises:
         CheckpointError: it cannot be read, or has another architecture or observation.
-        ImportedWeightsError: the weights do not fit the encoder.
+        ImportedWeightsError, PublishedWeightsError: the weights do not fit the encoder.
     """
     source = config.init_from
     assert source is not None
+    if takes_published_weights(policy.encoder) and not source.is_dir():
+        load_published(policy.encoder, source)
+        return None
     if source.is_file() or is_pretrained(source):
         _start_from_encoder(policy, wanted, source, spec)
         return None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from clar_core.geometry.points_torch import farthest_point_sampling
+from clar_core.models.baselines.lift3d import Lift3D, Lift3DConfig
 from clar_core.models.baselines.neighbourhoods import ball, gather
+from clar_core.models.baselines.published import PublishedWeightsError, load_published
 from clar_core.models.registry import BASELINES, PRESETS, PolicyConfig, build_encoder, build_policy, encoder_preset
+from clar_core.models.teachers.clip import import_open_clip
 
-WIDTHS = {"pointnet": 256, "pointnet2": 256, "pointnext": 512, "dp3": 64}
+WIDTHS = {"pointnet": 256, "pointnet2": 256, "pointnext": 512, "dp3": 64, "lift3d": 1536}
 
 
 def clouds(batch: int = 2, size: int = 1024) -> torch.Tensor:
@@ -52,6 +56,62 @@ def test_every_weight_is_trained(encoder: torch.nn.Module) -> None:
     encoder.train()(clouds()).pooled.square().sum().backward()
     idle = [name for name, p in encoder.named_parameters() if p.grad is None]
     assert not idle
+
+
+def clip_weights(config: Lift3DConfig) -> dict[str, torch.Tensor]:
+    """Small random weights in the published layout: those of open_clip's own vision transformer."""
+    open_clip = import_open_clip()
+    torch.manual_seed(1)
+    visual = open_clip.transformer.VisionTransformer(
+        image_size=16 * config.grid, patch_size=16, width=config.dim, layers=config.depth, heads=config.heads,
+        mlp_ratio=4.0, output_dim=8, act_layer=open_clip.transformer.QuickGELU,
+    )  # fmt: skip
+    return {f"visual.{name}": value for name, value in visual.state_dict().items()} | {"logit_scale": torch.ones(())}
+
+
+SMALL_LIFT3D = Lift3DConfig(dim=24, depth=2, heads=3, grid=4, centres=8, neighbours=6)
+
+
+def test_weights_of_clip_are_taken_and_stay_fixed(tmp_path: Path) -> None:
+    weights = clip_weights(SMALL_LIFT3D)
+    torch.save(weights, tmp_path / "clip.pt")
+    encoder = Lift3D(SMALL_LIFT3D)
+    load_published(encoder, tmp_path / "clip.pt")
+    attention = encoder.transformer.resblocks[1].attn
+    torch.testing.assert_close(attention.in_proj_weight, weights["visual.transformer.resblocks.1.attn.in_proj_weight"])
+    trained = {name for name, p in encoder.named_parameters() if p.requires_grad}
+    assert all(name.startswith("tokenizer.") or ".in_proj_weight.0." in name for name in trained)
+    assert len(trained) > 8
+
+
+def test_blocks_compute_what_those_of_clip_do(tmp_path: Path) -> None:
+    open_clip = import_open_clip()
+    weights = clip_weights(SMALL_LIFT3D)
+    block = open_clip.transformer.ResidualAttentionBlock(24, 3, 4.0, act_layer=open_clip.transformer.QuickGELU)
+    prefix = "visual.transformer.resblocks.0."
+    block.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+    encoder = Lift3D(SMALL_LIFT3D)
+    encoder.load_published(weights)
+    x = torch.randn(2, 9, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.transformer.resblocks[0](x), block(x), atol=1e-5, rtol=1e-4)
+
+
+def test_missing_and_foreign_weights_say_where_the_right_ones_come_from(tmp_path: Path) -> None:
+    encoder = Lift3D(SMALL_LIFT3D)
+    with pytest.raises(PublishedWeightsError, match=r"no file .*open_clip.create_model"):
+        load_published(encoder, tmp_path / "clip.pt")
+    weights = clip_weights(SMALL_LIFT3D)
+    del weights["visual.ln_post.bias"]
+    torch.save(weights, tmp_path / "clip.pt")
+    with pytest.raises(PublishedWeightsError, match=r"visual.ln_post.bias: missing"):
+        load_published(encoder, tmp_path / "clip.pt")
+    (tmp_path / "clip.pt").write_bytes(b"not weights")
+    with pytest.raises(PublishedWeightsError, match="cannot be read as weights"):
+        load_published(encoder, tmp_path / "clip.pt")
+    torch.save({"model": print}, tmp_path / "clip.pt")
+    with pytest.raises(PublishedWeightsError, match="cannot be read as weights"):
+        load_published(encoder, tmp_path / "clip.pt")
 
 
 def test_balls_hold_near_points_only() -> None:

@@ -97,7 +97,8 @@ def test_the_page_says_which_rows_have_not_been_run(tmp_path: Path) -> None:
     assert "80.0 % (20 of 25, 95 % interval" in page
     assert "Not run yet, though they can be: PointNet++" in page
     assert "Tasks not run yet, of PointNet: lever-pull" in page
-    assert "| RVT-2(M) | 88 | 100 | 12 | 100 | 75 | not run: lacks RLBench" in page
+    assert "| RVT-2(M) | 88 | 100 | 12 | 100 | 75 | not run (1) |" in page
+    assert "\n1. Lacks RLBench and CoppeliaSim" in page
     assert page.count("**None of our rows has been run.**") == 3
     assert text_of({}).count("**None of our rows has been run.**") == 4
 
