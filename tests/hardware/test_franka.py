@@ -1,7 +1,6 @@
 """The arm's driver against an unmodified franky and a simulated FR3."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +9,9 @@ import pytest
 from clar.drivers.franka import FrankaArm, FrankaConfig
 from clar_core.control.robot import RobotError
 from clar_core.geometry.poses import make_pose, rotation_vector_to_matrix
-from tests.isolation import FCI_ADDRESSES, fci_ports_are_free, lease
 from tests.simulated_robot import START_JOINTS_RAD, SimulatedRobot
 
 PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def robot() -> Iterator[SimulatedRobot]:
-    with lease("fci", FCI_ADDRESSES, usable=fci_ports_are_free) as address, SimulatedRobot(address) as robot:
-        yield robot
-
-
-@pytest.fixture
-def arm(robot: SimulatedRobot) -> Iterator[FrankaArm]:
-    with FrankaArm(FrankaConfig(host=robot.address, realtime=False)) as arm:
-        yield arm
 
 
 def until_at_rest(arm: FrankaArm) -> None:

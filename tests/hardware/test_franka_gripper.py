@@ -7,16 +7,9 @@ import pytest
 
 from clar.drivers.franka_gripper import FrankaGripper, FrankaGripperConfig
 from clar_core.control.robot import GripperReading, RobotError
-from tests.isolation import FCI_ADDRESSES, fci_ports_are_free, lease
 from tests.simulated_robot import SimulatedRobot
 
 PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def robot() -> Iterator[SimulatedRobot]:
-    with lease("fci", FCI_ADDRESSES, usable=fci_ports_are_free) as address, SimulatedRobot(address) as robot:
-        yield robot
 
 
 @pytest.fixture

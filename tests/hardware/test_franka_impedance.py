@@ -1,37 +1,14 @@
 """The arm drawn by a spring to a moving reference: real franky, simulated FR3."""
 
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from clar.drivers.franka import FrankaArm, FrankaConfig
+from clar.drivers.franka import FrankaArm
 from clar_core.control.robot import RobotError
 from clar_core.control.tracking import StepReference
-from tests.isolation import FCI_ADDRESSES, fci_ports_are_free, lease
 from tests.simulated_robot import SimulatedRobot
-
-PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def robot() -> Iterator[SimulatedRobot]:
-    with lease("fci", FCI_ADDRESSES, usable=fci_ports_are_free) as address, SimulatedRobot(address) as robot:
-        yield robot
-
-
-@pytest.fixture
-def arm(robot: SimulatedRobot) -> Iterator[FrankaArm]:
-    with FrankaArm(FrankaConfig(host=robot.address, realtime=False)) as arm:
-        yield arm
-
-
-def until_at_rest(arm: FrankaArm) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while arm.poll():
-        assert time.monotonic() < end_s, "the motion does not end"
-        time.sleep(0.005)
 
 
 def follow(arm: FrankaArm, reference: StepReference, step_m: float, ticks: int) -> None:
@@ -54,7 +31,7 @@ def test_a_spring_pulls_the_tcp_along_and_an_end_of_references_stops_it(arm: Fra
     at_end = arm.read().T_base_tcp
     assert np.linalg.norm(at_end[:3, 3] - reference.target[:3, 3]) < 0.02
     assert at_end[1, 3] - before[1, 3] > 0.05
-    until_at_rest(arm)
+    arm.wait()
     reading = arm.read()
     assert np.abs(reading.twist[:3]).max() < 5e-3
     assert abs(reading.T_base_tcp[1, 3] - at_end[1, 3]) < 0.02
@@ -64,10 +41,10 @@ def test_a_spring_pulls_the_tcp_along_and_an_end_of_references_stops_it(arm: Fra
 def test_after_the_spring_other_motions_follow(arm: FrankaArm) -> None:
     follow(arm, StepReference(arm.read().T_base_tcp), 0.0, 2)
     arm.ramp_down()
-    until_at_rest(arm)
+    arm.wait()
     arm.send_twist(np.zeros(6))
     arm.ramp_down()
-    until_at_rest(arm)
+    arm.wait()
 
 
 @pytest.mark.parametrize(("T", "twist"), [(np.full((4, 4), np.nan), np.zeros(6)), (np.eye(4), np.full(6, np.inf))])
