@@ -34,6 +34,7 @@ def map_unordered(
     workers: int | None = None,
     setup: Callable[..., None] | None = None,
     setup_arguments: tuple[Any, ...] = (),
+    ahead: int | None = None,
 ) -> Iterator[tuple[Job, Result]]:
     """Yield (job, result) pairs as worker processes finish them.
 
@@ -46,6 +47,8 @@ def map_unordered(
         workers: number of processes; the available cores when left out.
         setup: called once in each worker before its first job; importable by name.
         setup_arguments: what it is called with.
+        ahead: no job begins more than so many places after the first one that is not finished, so that whoever puts
+            the results in order holds no more than these; unbounded when left out.
 
     Raises:
         WorkerDiedError: a worker ended without an answer.
@@ -57,15 +60,24 @@ def map_unordered(
     )
     waiting = iter(jobs)
     running: dict[Future[Result], Job] = {}
+    places: dict[Future[Result], int] = {}
+    begun = 0
     clean = False
     try:
         while True:
-            while len(running) < 2 * count and (job := next(waiting, _END)) is not _END:
-                running[pool.submit(_call, function, job)] = job
+            while (
+                len(running) < 2 * count
+                and (ahead is None or begun - min(places.values(), default=begun) < ahead)
+                and (job := next(waiting, _END)) is not _END
+            ):
+                future = pool.submit(_call, function, job)
+                running[future], places[future] = job, begun
+                begun += 1
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 result = future.result()
+                del places[future]
                 yield running.pop(future), result
         clean = True
     except BrokenProcessPool as error:

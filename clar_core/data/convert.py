@@ -20,9 +20,11 @@ from clar_core.data.episode import Episode
 from clar_core.data.mapping import BagMapping
 from clar_core.data.store import Store, StoreError, StoreWriter, thin_episode
 from clar_core.observation.spec import ObservationSpec
-from clar_core.workers import map_unordered
+from clar_core.workers import available_cores, in_order, map_unordered
 
 _CONNECT_S = 10.0
+_AHEAD = 8
+"""Bags for each worker that may be read, and held in memory, before an earlier one that takes long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,9 @@ class _Work:
     error: str = ""
     warnings: tuple[str, ...] = ()
     camera: str = ""
+
+
+_Job = tuple[int, Path, ConvertConfig]
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
@@ -157,27 +162,21 @@ def _append(writer: StoreWriter, bag: Path, work: _Work, config: ConvertConfig) 
 
 def _in_order(bags: list[Path], config: ConvertConfig) -> Iterator[tuple[Path, _Work]]:
     """Results in the order of the bags, as if one process had read them."""
-    jobs = [(bag, config) for bag in bags]
+    jobs = [(number, bag, config) for number, bag in enumerate(bags)]
     done = _on_cluster(jobs, config.scheduler) if config.scheduler else _on_cores(jobs, config.workers)
-    waiting: dict[Path, _Work] = {}
-    expected = 0
-    for bag, work in done:
-        waiting[bag] = work
-        while expected < len(bags) and bags[expected] in waiting:
-            yield bags[expected], waiting.pop(bags[expected])
-            expected += 1
+    return zip(bags, in_order(done, 0), strict=True)
 
 
-def _on_cores(jobs: list[tuple[Path, ConvertConfig]], workers: int | None) -> Iterator[tuple[Path, _Work]]:
+def _on_cores(jobs: list[_Job], workers: int | None) -> Iterator[tuple[int, _Work]]:
     if workers == 1:
-        for bag, config in jobs:
-            yield bag, read_bag(bag, config)
+        yield from map(_read_job, jobs)
         return
-    for (bag, _), work in map_unordered(_read_job, jobs, workers=workers):
-        yield bag, work
+    ahead = _AHEAD * (workers or available_cores())
+    for _, numbered in map_unordered(_read_job, jobs, workers=workers, ahead=ahead):
+        yield numbered
 
 
-def _on_cluster(jobs: list[tuple[Path, ConvertConfig]], address: str) -> Iterator[tuple[Path, _Work]]:
+def _on_cluster(jobs: list[_Job], address: str) -> Iterator[tuple[int, _Work]]:
     """Work on a Dask cluster, whose workers see the same files and have this package."""
     try:
         from dask.distributed import Client, as_completed
@@ -191,24 +190,30 @@ def _on_cluster(jobs: list[tuple[Path, ConvertConfig]], address: str) -> Iterato
         workers = max(len(client.scheduler_info()["workers"]), 1)
         waiting = iter(jobs)
         running = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]
-        bags: dict[Any, Path] = {}
+        unfinished: set[int] = set()
+        begun = 0
 
         def submit() -> None:
-            job = next(waiting, None)
-            if job is not None:
-                future = client.submit(_read_job, job, pure=False)
-                bags[future.key] = job[0]
-                running.add(future)  # type: ignore[no-untyped-call]
+            nonlocal begun
+            while len(unfinished) < 2 * workers and begun - min(unfinished, default=begun) < _AHEAD * workers:
+                job = next(waiting, None)
+                if job is None:
+                    return
+                unfinished.add(begun)
+                begun += 1
+                running.add(client.submit(_read_job, job, pure=False))  # type: ignore[no-untyped-call]
 
-        for _ in range(2 * workers):
-            submit()
+        submit()
         for future in running:
-            yield bags.pop(future.key), future.result()
+            number, work = future.result()
+            unfinished.remove(number)
+            yield number, work
             submit()
 
 
-def _read_job(job: tuple[Path, ConvertConfig]) -> _Work:
-    return read_bag(*job)
+def _read_job(job: _Job) -> tuple[int, _Work]:
+    number, bag, config = job
+    return number, read_bag(bag, config)
 
 
 def read_bag(bag: Path, config: ConvertConfig) -> _Work:

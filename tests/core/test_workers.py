@@ -40,6 +40,33 @@ def test_every_job_gets_its_result(workers: int) -> None:
     assert dict(map_unordered(math.factorial, range(20), workers=workers)) == {n: math.factorial(n) for n in range(20)}
 
 
+def test_no_job_begins_too_far_ahead_of_one_that_takes_long(tmp_path: Path) -> None:
+    """The first job waits until the results of all that may overtake it have come."""
+    (tmp_path / "work.py").write_text(
+        "import time, pathlib\n"
+        "def work(number):\n"
+        "    while number == 0 and not pathlib.Path(__file__).with_name('go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    return number\n"
+    )
+    program = (
+        "import pathlib, sys\n"
+        "from work import work\n"
+        "from clar_core.workers import map_unordered\n"
+        "if __name__ == '__main__':\n"
+        "    order = []\n"
+        "    for job, _ in map_unordered(work, range(30), workers=2, ahead=5):\n"
+        "        order.append(job)\n"
+        "        if len(order) == 4:\n"
+        "            pathlib.Path('go').touch()\n"
+        "    assert set(order[:4]) == {1, 2, 3, 4}, order\n"
+        "    assert sorted(order) == list(range(30)), order\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment, timeout=120, check=True)
+
+
 def test_no_job_is_no_error() -> None:
     assert list(map_unordered(math.factorial, [], workers=2)) == []
 
