@@ -299,7 +299,12 @@ class Store:
                 instruction = _unpadded(texts[i])
                 info = json.loads(_unpadded(infos[i]))
                 task, success = str(info.pop("task")), bool(info.pop("success"))
-            except (ValueError, KeyError, IndexError) as error:
+            except KeyError as missing:
+                raise StoreError(
+                    f"{self.directory}: meta/episode_info {i} has no label {missing}, found {sorted(info)}: which"
+                    " episodes succeeded, and at what, must be known; convert the bags again or use StoreWriter"
+                ) from missing
+            except (ValueError, IndexError) as error:
                 raise StoreError(f"{self.directory}: meta/episode_info {i} cannot be read: {error}") from error
             episodes.append(EpisodeInfo(start, end, task, instruction, success, info))
             start = end

@@ -51,6 +51,17 @@ def test_a_store_grows_over_several_writers(tmp_path: Path) -> None:
     assert [e.info["seed"] for e in Store(tmp_path / "s").episodes] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("label", ["task", "success"])
+def test_an_episode_without_a_label_is_named_with_what_is_missing(tmp_path: Path, label: str) -> None:
+    write_store(tmp_path / "s", range(2))
+    infos = zarr.open_group(tmp_path / "s", mode="r+")["meta/episode_info"]
+    info = json.loads(bytes(infos[1]).rstrip(b"\0"))
+    del info[label]
+    infos[1] = np.frombuffer(json.dumps(info).encode().ljust(infos.shape[1], b"\0"), dtype=np.uint8)
+    with pytest.raises(StoreError, match=f"meta/episode_info 1 has no label '{label}'.*convert the bags again"):
+        Store(tmp_path / "s")
+
+
 @pytest.mark.parametrize("last_array", ["point_cloud", "state", "text", "meta/episode_info"])
 def test_a_writer_that_dies_within_an_episode_leaves_the_earlier_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_array: str
