@@ -37,6 +37,7 @@ from clar.calls import CallError, call_successfully, wait_until
 from clar.demo.stack import Stack, StackError
 from clar_core.control.action import Action
 from clar_core.control.gates import Gate
+from clar_core.control.robot import DISCONNECTED
 from clar_core.evaluation import soak
 from clar_interfaces.msg import DeltaCommand, RobotState
 from clar_interfaces.srv import ResetCell, Start
@@ -106,7 +107,8 @@ class Cell:
             mode=state.mode,
             reason=state.reason,
             commanded=round(_speed(state.commanded_twist), 7),
-            measured=round(_speed(state.measured_twist), 5),
+            # of a robot that is not connected the last measured state is repeated: its speed is unknown
+            measured=None if state.robot_mode == DISCONNECTED else round(_speed(state.measured_twist), 5),
         )
 
     def _on_status(self, status: DiagnosticStatus) -> None:
@@ -229,7 +231,11 @@ def invalid_actions(cell: Cell) -> None:
 
 
 def future_stamp(cell: Cell) -> None:
-    cell.send((0.0, 0.0, 0.0), ahead_s=0.5)
+    """Until the arm halts: a command whose number the policy has used in the same moment is dropped for that."""
+    end_s = time.monotonic() + 3.0
+    while cell.mode() == RobotState.MODE_RUNNING and time.monotonic() < end_s:
+        cell.send((0.0, 0.0, 0.0), ahead_s=0.5)
+        time.sleep(0.03)
 
 
 def foreign_source(cell: Cell) -> None:

@@ -2,7 +2,8 @@
 
 The log is JSON lines, each with a ``kind`` and a wall time ``t_s``:
 
-- ``state``: ``mode``, ``reason``, ``commanded`` and ``measured`` (norms of the TCP's linear velocity, m/s);
+- ``state``: ``mode``, ``reason``, ``commanded`` and ``measured`` (norms of the TCP's linear velocity, m/s; the latter
+  null while the robot is not connected);
 - ``fault``: ``name`` and ``expects``, one of ``EXPECTATIONS``;
 - ``motion``: a slow way by request, from ``start_s`` to ``end_s``: motion while ARMED is allowed then;
 - ``memory``: ``mib`` by process;
@@ -30,7 +31,7 @@ _STILL_MEASURED_M_S = 0.01
 
 @dataclass(frozen=True)
 class State:
-    """The arm at one moment: wall time, mode as RobotState numbers it, its cause, speeds in m/s."""
+    """The arm at one moment: wall time, mode as RobotState numbers it, its cause, speeds in m/s (NaN: not measured)."""
 
     t_s: float
     mode: int
@@ -81,7 +82,8 @@ def load(path: Path) -> SoakLog:
 def _take(log: SoakLog, entry: dict[str, Any]) -> None:
     kind, t_s = entry["kind"], float(entry["t_s"])
     if kind == "state":
-        log.states.append(State(t_s, entry["mode"], entry["reason"], entry["commanded"], entry["measured"]))
+        measured = np.nan if entry["measured"] is None else float(entry["measured"])
+        log.states.append(State(t_s, entry["mode"], entry["reason"], entry["commanded"], measured))
     elif kind == "fault":
         log.faults.append(Fault(t_s, entry["name"], entry["expects"]))
     elif kind == "motion":

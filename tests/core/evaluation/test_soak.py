@@ -78,6 +78,14 @@ def test_growth_is_measured_after_the_warm_up() -> None:
     assert memory_growth_mib(leak, warm_up_s=10.0) == pytest.approx(60.0, abs=2.0)
 
 
+def test_what_was_not_measured_is_no_motion_and_what_was_commanded_is(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    halted = {"kind": "state", "mode": 3, "reason": "connection lost", "measured": None}
+    path.write_text("\n".join(json.dumps({**halted, "t_s": t, "commanded": 0.1 * t}) for t in (0.0, 1.0)))
+    (moved,) = forbidden_motion(load(path))
+    assert moved.startswith("1.00 s: HALTED, commanded 100.0 mm/s")
+
+
 def test_a_log_is_read_up_to_a_line_that_was_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     entries = [
