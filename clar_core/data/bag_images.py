@@ -105,7 +105,7 @@ class ColorImages:
 
     def _intrinsics_of(self, message: Any) -> Intrinsics:
         try:
-            return intrinsics_of(message)
+            return intrinsics_of(message, inverse=self._mapping.inverse_lens)
         except MessageError as error:
             raise BagError(f"{self._bag.path}: {self._mapping.color_info}: {error}") from error
 
