@@ -71,7 +71,7 @@ def test_depth_in_the_image_is_what_the_colour_camera_would_measure(store):
     assert both.sum() > 0.9 * within.sum()
     # The nearest of what falls into a pixel, and pixels here are three times as wide as the depth camera's.
     assert np.median(np.abs(image.depth[both] - expected[both])) <= 5
-    assert np.mean(np.abs(image.depth[both] - expected[both]) > 20) < 0.05
+    assert np.mean(np.abs(image.depth[both] - expected[both]) > 20) < 0.1
     np.testing.assert_array_equal(store.read("depth_valid"), store.read("image_depth") > 0)
 
 
