@@ -52,7 +52,6 @@ def main(arguments: list[str]) -> int:
 
 def _validate(arguments: list[str]) -> int:
     options = tyro.cli(Validate, prog="clar data validate", args=arguments)
-    from rich.console import Console
     from rich.progress import track
 
     from clar_core.data.convert import find_bags
@@ -60,9 +59,7 @@ def _validate(arguments: list[str]) -> int:
 
     reports: list[EpisodeReport] = []
     errors: list[str] = []
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH_OF_A_FILE)
+    console = _console()
     try:
         spec, names, bags = observation(options.observation), mapping(options.mapping), find_bags(options.bags)
         given = calibration(options.calibration)
@@ -86,6 +83,14 @@ def _validate(arguments: list[str]) -> int:
         options.json.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
         console.print(f"written: {options.json}")
     return 1 if errors or any(report.verdict == "bad" for report in reports) else 0
+
+
+def _console() -> Any:
+    """The terminal; wide enough for a table where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH_OF_A_FILE)
 
 
 def _table(reports: list[Any]) -> Any:
@@ -125,14 +130,13 @@ def _checks(report: Any) -> Any:
 
 def _inspect(arguments: list[str]) -> int:
     options = tyro.cli(Inspect, prog="clar data inspect", args=arguments)
-    from rich.console import Console
     from rich.table import Table
 
     from clar_core.data.bag_episode import windows
     from clar_core.data.bag_log import read_log
     from clar_core.data.bags import BagReader
 
-    console = Console()
+    console = _console()
     try:
         names = mapping(options.mapping)
         with BagReader(options.bag) as bag:

@@ -37,6 +37,9 @@ def main(arguments: list[str]) -> int:
     bags: list[Path] = []
     for path in config.bags:
         inside = sorted(path.glob(f"*{RECORDING_SUFFIX}"))
+        if path.is_dir() and not inside and any(path.glob("*/metadata.yaml")):
+            print(f"{path}: nothing to recover: all bags in it are whole")
+            continue
         bags.extend(inside if inside and not any(path.glob("*.mcap")) else [path])
     failures = 0
     for bag in bags:

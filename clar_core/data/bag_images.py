@@ -1,13 +1,14 @@
 """The colour images of a bag beside the steps of its episodes, with their own depth and place in the base frame.
 
 Depth in the colour image is the depth camera's own, seen from the colour camera: every pixel is projected, the nearest
-wins. In an image coarser than the depth camera's that leaves no holes that were not there.
+wins. Where the image is much coarser than the depth camera's, so many depth pixels are not needed: the nearest of each
+block stands for it; blocks stay finer than the image's pixels, so that holes come at edges only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -105,7 +106,7 @@ class ColorImages:
 
     def _intrinsics_of(self, message: Any) -> Intrinsics:
         try:
-            return intrinsics_of(message)
+            return intrinsics_of(message, inverse=self._mapping.inverse_lens)
         except MessageError as error:
             raise BagError(f"{self._bag.path}: {self._mapping.color_info}: {error}") from error
 
@@ -155,9 +156,10 @@ class StepImages:
         except FrameError as error:
             raise NoColorError(f"no transform {self._spec.base_frame} <- colour camera") from error
         intrinsics = view.intrinsics.scaled(self._size, self._size)
+        depth, depth_intrinsics = _coarser(cloud.depth, cloud.intrinsics, self._size)
         points = deproject(
-            cloud.depth,
-            cloud.intrinsics,
+            depth,
+            depth_intrinsics,
             depth_scale_m=self._mapping.depth_scale_m,
             depth_min_m=self._spec.depth_min_m,
             depth_max_m=self._spec.depth_max_m,
@@ -179,3 +181,15 @@ class StepImages:
             PosedImage(squares[s.stamp_ns], s.depth, s.intrinsics, s.T_base_image) if s.stamp_ns in squares else None
             for s in seen
         ]
+
+
+def _coarser(depth: NDArray[np.uint16], intrinsics: Intrinsics, size: int) -> tuple[NDArray[np.uint16], Intrinsics]:
+    """The depth image with the nearest of each block of pixels, still at least ``size`` pixels high and wide."""
+    side = min(depth.shape) // size
+    if side < 2:
+        return depth, intrinsics
+    rows, columns = depth.shape[0] // side, depth.shape[1] // side
+    # Zero, which is no depth, becomes the farthest and back.
+    blocks = depth[: rows * side, : columns * side].reshape(rows, side, columns, side) - np.uint16(1)
+    whole = replace(intrinsics, width=columns * side, height=rows * side)
+    return blocks.min(axis=(1, 3)) + np.uint16(1), whole.scaled(columns, rows)

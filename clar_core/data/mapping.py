@@ -46,6 +46,7 @@ class BagMapping:
         base_frame, tcp_frame: frames.
         depth_scale_m: metres per unit of depth.
         T_base_camera: (4, 4) depth optical frame in the base frame, instead of the transforms; or None.
+        inverse_lens: colour's distortion is inverse Brown-Conrady under the label plumb_bob, as with RealSense cameras.
         T_base_color: (4, 4) colour optical frame in the base frame, instead of the transforms; or None.
         task, instruction: of episodes that do not say it themselves.
         success: outcome of episodes that do not say it themselves.
@@ -69,6 +70,7 @@ class BagMapping:
     tcp_frame: str = "fr3_hand_tcp"
     depth_scale_m: float = 0.001
     T_base_camera: Matrix | None = None
+    inverse_lens: bool = True
     T_base_color: Matrix | None = None
     task: str = ""
     instruction: str = ""

@@ -71,10 +71,16 @@ def color_image(message: Any) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image if message.encoding == "rgb8" else image[..., ::-1])
 
 
-def intrinsics_of(info: Any) -> Intrinsics:
-    """Intrinsics of a ``sensor_msgs/CameraInfo``. Raises MessageError for ones that cannot be a camera's."""
+def intrinsics_of(info: Any, *, inverse: bool = False) -> Intrinsics:
+    """Intrinsics of a ``sensor_msgs/CameraInfo``, ``inverse`` as in :meth:`Intrinsics.from_camera_info`.
+
+    Raises:
+        MessageError: numbers that cannot be a camera's.
+    """
     try:
-        return Intrinsics.from_camera_info(int(info.width), int(info.height), info.distortion_model, info.d, info.k)
+        return Intrinsics.from_camera_info(
+            int(info.width), int(info.height), info.distortion_model, info.d, info.k, inverse=inverse
+        )
     except ValueError as error:
         raise MessageError(f"CameraInfo: {error}") from error
 

@@ -23,6 +23,7 @@ T_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1
 _FARTHEST_MM = 65534
 _NEWTON_STEPS = 12
 _NEWTON_TOLERANCE = 1e-9
+_NEWTON_DONE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,10 @@ def _invert_polynomial(
             dbb = radial + slope * b * b + 2 * p2 * a + 6 * p1 * b
             dab = slope * a * b + 2 * p1 * a + 2 * p2 * b
             determinant = daa * dbb - dab * dab
-            a, b = a - (dbb * ra - dab * rb) / determinant, b - (daa * rb - dab * ra) / determinant
+            step_a, step_b = (dbb * ra - dab * rb) / determinant, (daa * rb - dab * ra) / determinant
+            a, b = a - step_a, b - step_b
+            if not (np.abs(step_a) + np.abs(step_b) > _NEWTON_DONE).any():
+                break
         fa, fb = _polynomial(a, b, coefficients)
         # A root past the fold (negative radial factor or determinant) belongs to another branch of the polynomial.
         good = (np.hypot(fa - x, fb - y) < _NEWTON_TOLERANCE) & (determinant > 0) & (radial > 0)

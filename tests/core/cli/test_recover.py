@@ -50,3 +50,10 @@ def test_the_command_that_an_error_names_is_one_that_helps(tmp_path):
     assert command[0] == "clar"
     assert main(command[1:]) == 0
     BagReader(tmp_path / "episode").close()
+
+
+def test_a_folder_of_whole_bags_has_nothing_to_recover(tmp_path, capsys):
+    _cut_off(tmp_path / "episode")
+    assert main(["data", "recover", str(tmp_path)]) == 0
+    assert main(["data", "recover", str(tmp_path)]) == 0
+    assert "nothing to recover" in capsys.readouterr().out

@@ -89,3 +89,32 @@ def test_take_over_and_give_back_are_asked_for_in_every_phase(session):
     record(session)
     assert session.press(Button.GIVE_BACK, 5.0) == (Effect.GIVE_BACK,)
     assert session.phase is Phase.RECORDING
+
+
+def test_the_operator_is_asked_to_put_the_objects_out_before_every_episode(session):
+    assert session.prompt(0.0) == "0 kept; put the objects out, then start"
+    session.press(Button.START, 0.0)
+    assert session.prompt(0.0) == "going to the start"
+    assert session.tick(60.0) == (), "the countdown waits for the preparation"
+    session.prepared(60.0)
+    assert [session.prompt(60.0 + t) for t in (0.0, 1.5, 2.9)] == ["recording in 3", "recording in 2", "recording in 1"]
+    assert session.tick(63.0) == (Effect.BEGIN,)
+    assert session.prompt(63.0) == "RECORDING: success, failure or discard"
+    session.press(Button.SUCCESS, 70.0)
+    session.ended("kept 20260131T120000_0001", kept=True)
+    assert session.prompt(70.0) == "1 kept; put the objects out, then start   [kept 20260131T120000_0001]"
+
+
+def test_a_discarded_episode_is_not_counted(session):
+    record(session)
+    session.press(Button.DISCARD, 9.0)
+    session.ended("discarded", kept=False)
+    assert session.kept == 0
+    assert "[discarded]" in session.prompt(9.0)
+
+
+def test_start_in_an_episode_means_nothing_and_it_is_said(session):
+    record(session)
+    assert session.press(Button.START, 4.0) == ()
+    assert session.phase is Phase.RECORDING
+    assert "start means nothing while recording" in session.prompt(4.0)

@@ -20,14 +20,12 @@ class _Newest:
     def __init__(self, node: Node, kind: type, topic: str, group: CallbackGroup) -> None:
         self.message: Any = None
         self._at_s = 0.0
-        self._now_s = 0.0
+        self._fresh = False
         self.topic = topic
         node.create_subscription(kind, topic, self._take, qos.SENSOR, callback_group=group)
 
     def _take(self, message: Any) -> None:
         self.message, self._fresh = message, True
-
-    _fresh = False
 
     def age_s(self, now_s: float) -> float | None:
         """Seconds since the last message was noticed, None before the first."""
