@@ -56,8 +56,8 @@ def arm(states: list[RobotState]) -> None:
         wait_for(lambda: states[-1].mode == RobotState.MODE_ARMED, "the arm to be ARMED")
 
 
-def replay(bag: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "clar.replay", str(bag), "--hardware", "sim"]
+def replay(bag: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "clar.replay", str(bag), "--hardware", "sim", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -101,7 +101,7 @@ def test_stop_and_disarm_end_a_replay_in_its_midst(
     states: list[RobotState], tmp_path: Path, command: str, mode: int
 ) -> None:
     arm(states)
-    process = replay(episode(tmp_path, 400))
+    process = replay(episode(tmp_path, 200), "--no-home")
     try:
         wait_for(lambda: is_replaying(states[-1]) and commanded_speed(states[-1]) > 0.02, "the replay to move the arm")
         assert operate.main([command]) == 0
