@@ -97,6 +97,10 @@ class Driver:
         self._thread.start()
         return self
 
+    def listeners(self) -> int:
+        """How many subscribers both the images and their intrinsics reach."""
+        return min(self._images.get_subscription_count(), self._infos.get_subscription_count())
+
     def stop(self) -> None:
         """End streaming."""
         self._ending.set()

@@ -42,6 +42,7 @@ def test_the_network_sees_the_same_live_and_from_the_bag(probe: Probe, driver: D
         driver.start()
         wait_for(lambda: len(live) >= 10, "ten live clouds")
         recorder.wait_for_output("recording")
+        wait_for(lambda: driver.listeners() >= 2, "the cloud node and the recorder to listen")
         first = len(live)
         wait_for(lambda: len(live) >= first + 15, "fifteen more while recording")
         assert recorder.interrupt() == 0, recorder.output
