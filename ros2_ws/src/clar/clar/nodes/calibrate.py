@@ -20,7 +20,7 @@ from clar import names
 from clar.calibrate_settings import CalibrateParameters, make_board, plan_settings, rough_poses
 from clar.calls import CallError, wait_until
 from clar.camera_feed import CameraFeed, Picture
-from clar.look import take_look
+from clar.look import Look, take_look
 from clar.node import ERROR, OK, Health, NodeError, SimpleNode, run_node
 from clar.scripted_arm import ScriptedArm
 from clar_calibration.arm_shape import ArmShape
@@ -41,6 +41,7 @@ from clar_interfaces.msg import RobotState
 _INPUTS_WITHIN_S = 60.0
 _PICTURE_WITHIN_S = 8.0
 _DEPTH_WITHIN_S = 0.15
+_LET_GO_WITHIN_S = 120.0
 _SPARE_POSES = 6
 _SHUTDOWN_LIMIT_S = 6.0
 _NICENESS = -5
@@ -113,15 +114,26 @@ class CalibrateNode(SimpleNode):
         if outcome.result.set_up != EYE_TO_HAND:
             return outcome
         self._say("looking at the scene")
-        look = take_look(
-            self, self._group, inverse_lens=self.parameters.inverse_lens, cancelled=self.stop_requested.is_set
-        )
+        look = self._look()
         T_base_board = self._arm.pose @ outcome.solution.hand_eye.Y
         margin = 1.2 * (self._board.outline - self._board.outline.mean(axis=0))
         held = margin + self._board.outline.mean(axis=0)
         scene = look.scene(outcome.result.T_base_optical, self._shape, T_base_board, held)
         entry = save_scene(scene, self._output.with_suffix(".scene.safetensors"))
         return replace(outcome, result=replace(outcome.result, reference=entry))
+
+    def _look(self) -> Look:
+        """The scene with the arm still; who guides it by hand is given time to let go."""
+        p, end_s = self.parameters, time.monotonic() + _LET_GO_WITHIN_S
+        while True:
+            try:
+                if p.mode == "guided":
+                    self._arm.await_still(p.still_timeout_s)
+                return take_look(self, self._group, inverse_lens=p.inverse_lens, cancelled=self.stop_requested.is_set)
+            except CallError as error:
+                if p.mode != "guided" or self.stop_requested.is_set() or time.monotonic() > end_s:
+                    raise
+                self.get_logger().warning(f"let go of the arm: {error}")
 
     def _finish(self, outcome: Outcome) -> None:
         report = Path(self.parameters.session) / "report.html"
