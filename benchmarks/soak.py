@@ -221,21 +221,12 @@ def freeze(name: str, duration_s: float) -> Callable[[Cell], None]:
     return inject
 
 
-def invalid_actions(cell: Cell) -> None:
-    """Not finite, until the arm halts: the policy's own commands come in between."""
+def _send_until_halted(cell: Cell, values: tuple[float, ...], *, ahead_s: float = 0.0) -> None:
+    """The policy's own commands come in between, and one whose number it has just used is dropped for that."""
     end_s = time.monotonic() + 3.0
     while cell.mode() == RobotState.MODE_RUNNING and time.monotonic() < end_s:
-        for _ in range(3):
-            cell.send((NAN, 0.0, 0.0))
-            time.sleep(0.004)
-
-
-def future_stamp(cell: Cell) -> None:
-    """Until the arm halts: a command whose number the policy has used in the same moment is dropped for that."""
-    end_s = time.monotonic() + 3.0
-    while cell.mode() == RobotState.MODE_RUNNING and time.monotonic() < end_s:
-        cell.send((0.0, 0.0, 0.0), ahead_s=0.5)
-        time.sleep(0.03)
+        cell.send(values, ahead_s=ahead_s)
+        time.sleep(0.004)
 
 
 def foreign_source(cell: Cell) -> None:
@@ -257,8 +248,8 @@ FAULTS: dict[str, tuple[Callable[[Cell], None], str]] = {
     "camera frozen for 2 s": (freeze("sim", 2.0), "stops"),
     "cloud node frozen for 2 s": (freeze("cloud", 2.0), "stops"),
     "robot frozen for 2 s": (freeze("physics", 2.0), "halts"),
-    "actions that are not finite": (invalid_actions, "halts"),
-    "a stamp in the future": (future_stamp, "halts"),
+    "actions that are not finite": (lambda cell: _send_until_halted(cell, (NAN, 0.0, 0.0)), "halts"),
+    "a stamp in the future": (lambda cell: _send_until_halted(cell, (0.0, 0.0, 0.0), ahead_s=0.5), "halts"),
     "commands of another source": (foreign_source, "ignored"),
     "the scene gate closes": (scene_gate, "halts"),
     "operator's STOP": (lambda cell: cell.trigger(names.SERVICE_STOP) and None, "stops"),

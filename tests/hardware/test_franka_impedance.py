@@ -47,6 +47,21 @@ def test_after_the_spring_other_motions_follow(arm: FrankaArm) -> None:
     arm.wait()
 
 
+def test_a_reference_far_away_does_not_throw_the_arm(arm: FrankaArm) -> None:
+    start = arm.read().T_base_tcp
+    far = start.copy()
+    far[:3, 3] += (0.0, 0.3, 0.0)
+    speeds, end_s = [], time.monotonic() + 0.4
+    while time.monotonic() < end_s:
+        arm.send_reference(far, np.zeros(6))
+        speeds.append(float(np.linalg.norm(arm.read().twist[:3])))
+        time.sleep(0.01)
+    arm.ramp_down()
+    arm.wait()
+    assert max(speeds) < 0.6, "40 N against critical damping at 1500 N/m are half a metre a second"
+    assert arm.read().T_base_tcp[1, 3] > start[1, 3] + 0.01
+
+
 @pytest.mark.parametrize(("T", "twist"), [(np.full((4, 4), np.nan), np.zeros(6)), (np.eye(4), np.full(6, np.inf))])
 def test_a_reference_that_is_not_finite_never_reaches_the_robot(
     arm: FrankaArm, T: np.ndarray, twist: np.ndarray

@@ -198,10 +198,7 @@ class _NodeIdiom:
 
     @contextmanager
     def _owning(self, scope: ExitStack) -> Iterator[None]:
-        """Register every ROS entity that is created inside for destruction when the scope closes.
-
-        What was given to ``on_release`` ends before them: a thread may publish until it is joined.
-        """
+        """Have every ROS entity that is created inside destroyed with the scope, after the threads that may use it."""
         before = {id(entity) for _, entity in self._entities()}
         outer, self._scope = self._scope, ExitStack()
         try:

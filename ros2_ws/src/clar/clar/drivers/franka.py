@@ -23,6 +23,7 @@ import franky
 import numpy as np
 from numpy.typing import NDArray
 
+from clar.drivers.franka_errors import FRANKY_ERRORS, connection_advice, error_names
 from clar.drivers.watched import watched
 from clar_core.control.clock import read_clocks
 from clar_core.control.robot import DESK_STEPS, RobotError, RobotReading
@@ -75,10 +76,13 @@ class Impedance:
     Attributes:
         stiffness_n_m: translational; an error of the robot's model of its load of 1 N shows as 1 / stiffness.
         stiffness_nm_rad: rotational.
+        force_max_n, torque_max_nm: of the spring, along and about each axis, however far away the reference is.
     """
 
     stiffness_n_m: float = 1500.0
     stiffness_nm_rad: float = 100.0
+    force_max_n: float = 40.0
+    torque_max_nm: float = 15.0
 
 
 GUIDING_AXES = ("x", "y", "z", "roll", "pitch", "yaw", "elbow")
@@ -142,7 +146,7 @@ class FrankaArm:
         robot = self._robot
         try:
             state = robot.state
-        except _FRANKY_ERRORS as error:  # a dead connection raises more kinds than NetworkException
+        except FRANKY_ERRORS as error:  # a dead connection raises more kinds than NetworkException
             raise self._lost(error) from error
         stamp_ns, now_s = read_clocks()
         jacobian = np.asarray(robot.model.zero_jacobian(franky.Frame.EndEffector, state))
@@ -158,7 +162,7 @@ class FrankaArm:
             twist=jacobian @ velocities,
             jacobian=jacobian,
             robot_mode=state.robot_mode.name,
-            errors=_names(state.current_errors),
+            errors=error_names(state.current_errors),
             command_success_rate=self._success_rate if in_motion else 1.0,
             read_at_s=now_s,
             stamp_ns=stamp_ns,
@@ -196,6 +200,8 @@ class FrankaArm:
             franky.ReferenceType.Absolute,
             spring.stiffness_n_m,
             spring.stiffness_nm_rad,
+            translational_error_clip=np.full(3, spring.force_max_n / spring.stiffness_n_m),
+            rotational_error_clip=np.full(3, spring.torque_max_nm / spring.stiffness_nm_rad),
         )
         too_old = franky.Measure.REL_TIME > _DEAD_MAN_MS / 1e3
         motion.add_reaction(franky.TorqueReaction(too_old, franky.TorqueStopMotion()))
@@ -325,8 +331,8 @@ class FrankaArm:
             robot = watched(connect, _CONNECT_TIMEOUT_S, f"connecting to the robot at {config.host}", step)
             self._check_tcp(np.asarray(robot.state.F_T_EE.matrix))
             watched(lambda: self._configure(robot), _SETTER_TIMEOUT_S, "configuring the robot", step)
-        except _FRANKY_ERRORS as error:
-            raise RobotError(_connection_advice(error, config.host)) from error
+        except FRANKY_ERRORS as error:
+            raise RobotError(connection_advice(error, config.host)) from error
         return robot
 
     def _configure(self, robot: Any) -> None:
@@ -359,7 +365,7 @@ class FrankaArm:
             raise RobotError(self._describe(error)) from error
         except franky.NetworkException as error:
             raise self._lost(error) from error
-        except _FRANKY_ERRORS as error:
+        except FRANKY_ERRORS as error:
             raise RobotError(f"the robot refuses: {error}") from error
 
     def _lost(self, error: Exception) -> RobotError:
@@ -371,7 +377,7 @@ class FrankaArm:
         text = " ".join(str(error).replace("libfranka:", "").split())
         with suppress(Exception):
             state = self._robot.state
-            causes = _names(state.last_motion_errors) or _names(state.current_errors)
+            causes = error_names(state.last_motion_errors) or error_names(state.current_errors)
             if causes:
                 text = f"{', '.join(causes)} ({text})"
             mode = state.robot_mode.name
@@ -380,48 +386,6 @@ class FrankaArm:
         if "success_rate" not in text:
             text = f"{text}; control command success rate before it {self._success_rate:.2f}"
         return f"the robot stopped itself: {text}"
-
-
-# Not all of franky's exceptions have its Exception as their base.
-_FRANKY_ERRORS = (
-    franky.Exception,
-    franky.InvalidMotionTypeException,
-    franky.MotionReuseException,
-    RuntimeError,
-    ValueError,
-    TypeError,
-)
-
-
-def _names(errors: Any) -> tuple[str, ...]:
-    return tuple(sorted(name for name in _ERROR_NAMES if getattr(errors, name)))
-
-
-_ERROR_NAMES = tuple(name for name in dir(franky.Errors) if not name.startswith("_"))
-
-
-def _connection_advice(error: Exception, host: str) -> str:
-    text = " ".join(str(error).replace("libfranka:", "").split())
-    if isinstance(error, RobotError):
-        return str(error)
-    if isinstance(error, franky.IncompatibleVersionException):
-        step = (
-            "this franky speaks to an FR3 (robot server version 10, system 5.9 and newer). A Franka Emika Panda has"
-            " server version 5 or lower and needs the franky wheel for it; an FR3 with an older system needs an update"
-            " on Desk"
-        )
-    elif isinstance(error, franky.RealtimeException):
-        step = (
-            "boot a PREEMPT_RT kernel and allow real-time priority (ulimit -r 99); for a simulator set realtime:=ignore"
-        )
-    elif "refused" in text:
-        step = (
-            "check robot_ip in the cell file (does it answer a ping?), activate FCI on the robot's Desk, and end any"
-            " other program that controls the robot"
-        )
-    else:
-        step = "check the cable, the robot's power and robot_ip in the cell file (ping it)"
-    return f"no robot at {host}: {text}: {step}"
 
 
 @contextmanager

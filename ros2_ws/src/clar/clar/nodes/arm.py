@@ -90,6 +90,7 @@ class ArmNode(LifecycleNode):
             on_problem=self._on_problem,
             impedance=self.parameters.tracking == "impedance",
         )
+        self._controller.disarm("the arm node begins", time.monotonic())
         self._loop = loop
         loop.start()
         self._mode_publisher.publish(self._robot_state(loop.state))
@@ -177,33 +178,44 @@ class ArmNode(LifecycleNode):
     # Services
 
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        state = self._loop.state
-        return _answer(response, lambda: self._controller.arm(state.arm, state.gripper, time.monotonic()))
+        def arm() -> object:
+            state = self._connected().state
+            return self._controller.arm(state.arm, state.gripper, time.monotonic())
+
+        return _answer(response, arm)
 
     def _on_start(self, request: Start.Request, response: Start.Response) -> Start.Response:
-        state = self._loop.state
-        now_s = time.monotonic()
-        return _answer(response, lambda: self._controller.start(request.owner, state.arm, state.gripper, now_s))
+        def start() -> object:
+            state = self._connected().state
+            return self._controller.start(request.owner, state.arm, state.gripper, time.monotonic())
+
+        return _answer(response, start)
 
     def _on_recover(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return _answer(response, self._loop.recover, "recovered; the arm is disarmed")
+        return _answer(response, lambda: self._connected().recover(), "recovered; the arm is disarmed")
 
     def _on_home(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         joints, speed = self._cell.home_joint_positions_rad, self.parameters.home_speed
-        return _answer(response, lambda: self._loop.home(joints, speed), "at home")
+        return _answer(response, lambda: self._connected().home(joints, speed), "at home")
 
     def _on_return(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return _answer(response, lambda: self._loop.return_to_start(self.parameters.home_speed), "at the start")
+        return _answer(response, lambda: self._connected().return_to_start(self.parameters.home_speed), "at the start")
 
     def _on_open_gripper(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return _answer(response, lambda: self._move_gripper(lambda: self._loop.request_gripper(True)), "open")
+        return _answer(response, lambda: self._move_gripper(lambda loop: loop.request_gripper(True)), "open")
 
     def _on_home_gripper(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return _answer(response, lambda: self._move_gripper(self._loop.home_gripper), "homed")
+        return _answer(response, lambda: self._move_gripper(ArmLoop.home_gripper), "homed")
 
-    def _move_gripper(self, request: Callable[[], None]) -> None:
-        loop = self._loop
-        request()
+    def _connected(self) -> ArmLoop:
+        """The loop. Raises RefusedError while the node lets go of the robot: services outlive it by a moment."""
+        if self._loop is None:
+            raise RefusedError("the arm node is letting go of the robot: activate it again")
+        return self._loop
+
+    def _move_gripper(self, request: Callable[[ArmLoop], None]) -> None:
+        loop = self._connected()
+        request(loop)
         until_s = time.monotonic() + _GRIPPER_TIMEOUT_S
         time.sleep(0.05)
         while loop.state.gripper.busy and not loop.state.gripper.fault and time.monotonic() < until_s:
