@@ -8,7 +8,6 @@ ignores SIGINT and SIGTERM), "endless" (a trial that does not end).
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
 from clar import names, qos
+from clar.stop_request import StopRequest, stop_on_signals
 from clar_interfaces.action import RunTrials
 from clar_interfaces.msg import PolicyTick, SimState, StageTimings
 
@@ -95,8 +95,8 @@ def main() -> int:
         child = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.readline()
-    stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    stop = StopRequest()
+    stop_on_signals(stop)
     rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
     executor = MultiThreadedExecutor(4)
     executor.add_node(StandIn(kind))

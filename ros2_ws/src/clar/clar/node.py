@@ -22,7 +22,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any, ClassVar
 
 import rclpy
@@ -36,6 +35,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from clar import names, qos
 from clar.parameters import LifecycleParameters, NodeParameters, ParameterError, declare
+from clar.stop_request import StopRequest, stop_on_signals
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -73,7 +73,7 @@ class _NodeIdiom:
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(self.node_name, automatically_declare_parameters_from_overrides=True, **node_arguments)
         self.failure: str | None = None
-        self.stop_requested = threading.Event()
+        self.stop_requested = StopRequest()
         self._until_cleanup = ExitStack()
         self._until_deactivate = ExitStack()
         self._scope = self._until_cleanup
@@ -295,9 +295,8 @@ def run_node(
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, niceness)
     rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop_on_signal(stop))
+    stop = StopRequest()
+    stop_on_signals(stop)
     try:
         return _run(node_type, stop, threads, shutdown_limit_s)
     finally:
@@ -306,7 +305,7 @@ def run_node(
             signal.signal(number, signal.SIG_IGN)  # the interpreter is on its way out, with this exit status
 
 
-def _run(node_type: Callable[[], Any], stop: threading.Event, threads: int, shutdown_limit_s: float) -> int:
+def _run(node_type: Callable[[], Any], stop: StopRequest, threads: int, shutdown_limit_s: float) -> int:
     try:
         node = node_type()
     except ParameterError as error:
@@ -369,15 +368,6 @@ def _start(node: Any) -> None:
 
     poll = node.create_timer(_AUTOSTART_POLL_S, activate_when_ready)
     activate_when_ready()
-
-
-def _stop_on_signal(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    return handle
 
 
 def _abort(name: str, limit_s: float) -> None:
