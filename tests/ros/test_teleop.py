@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import TwistStamped, Vector3
 from rclpy.callback_groups import ReentrantCallbackGroup
 from sensor_msgs.msg import CameraInfo, Joy
 from std_msgs.msg import Header
@@ -24,18 +25,20 @@ PERIOD_S = 0.02
 
 
 class Surroundings:
-    """A gamepad at 50 Hz, camera_info at 50 Hz, and everything that the node asks, as a list of what was asked."""
+    """A gamepad, a six-axis device and camera_info at 50 Hz, and a list of what the node asked for."""
 
     def __init__(self, probe: Probe) -> None:
         self.axes = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
         self.buttons = [0] * 11
-        self.plugged = True
+        self.plugged = self.has_buttons = True
+        self.twist = TwistStamped()
         self.asked: list[str] = []
         self.mode, self.owner = RobotState.MODE_ARMED, ""
         node = probe.node
         self._node = node
         group = ReentrantCallbackGroup()
         self._joy = node.create_publisher(Joy, names.TOPIC_JOY, 5)
+        self._twist = node.create_publisher(TwistStamped, names.TOPIC_TWIST, 5)
         self._info = node.create_publisher(CameraInfo, names.TOPIC_DEPTH_INFO, qos.SENSOR_PUBLISHER)
         self._mode = node.create_publisher(RobotState, names.TOPIC_ROBOT_MODE, qos.LATCHED)
         self.commands: list[DeltaCommand] = probe.collect(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)
@@ -74,7 +77,9 @@ class Surroundings:
             stamp = self._node.get_clock().now().to_msg()
             self._info.publish(CameraInfo(header=Header(stamp=stamp)))
             if self.plugged:
-                self._joy.publish(Joy(axes=self.axes, buttons=self.buttons))
+                if self.has_buttons:
+                    self._joy.publish(Joy(axes=self.axes, buttons=self.buttons))
+                self._twist.publish(self.twist)
 
     def _answer(self, what: str) -> Callable[[Any, Any], Any]:
         def answer(request: Any, response: Any) -> Any:
@@ -138,6 +143,30 @@ def test_the_gamepad_moves_the_arm_while_it_is_ours_and_each_step_names_an_obser
         assert 0.0 <= age_s < 0.15
         around.say(RobotState.MODE_RUNNING, "policy", "policy took over from teleop")
         wait_for(lambda: around.statuses[-1].phase == "idle", "a status")
+
+
+def test_steps_come_at_10_hz(around: Surroundings) -> None:
+    with teleop(around):
+        around.hold()
+        around.say(RobotState.MODE_RUNNING, "teleop")
+        wait_for(lambda: len(around.commands) > 30, "commands")
+        stamps_s = [bridge.stamp_to_s(c.header.stamp) for c in around.commands]
+        assert float(np.median(np.diff(stamps_s))) == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_six_axis_devices_twist_moves_and_its_silence_stops(around: Surroundings) -> None:
+    around.has_buttons = False
+    full = {"twist_full_linear": 0.5, "twist_full_angular": 1.0}
+    with teleop(around, device="twist", angular_rad_s=0.4, device_timeout_s=0.3, **full):
+        around.twist.twist.linear = Vector3(x=0.25, y=-0.5)
+        around.twist.twist.angular = Vector3(z=1.0)
+        around.say(RobotState.MODE_RUNNING, "teleop")
+        wait_for(lambda: around.commands and step(around.commands[-1]).any(), "motion")
+        np.testing.assert_allclose(step(around.commands[-1]), [0.01, -0.02, 0.0], atol=1e-9)
+        np.testing.assert_allclose(bridge.vector3_to_array(around.commands[-1].rotation), [0.0, 0.0, 0.04], atol=1e-9)
+        around.plugged = False
+        wait_for(lambda: not around.statuses[-1].connected, "the loss to be told")
+        wait_for(lambda: not step(around.commands[-1]).any(), "a step of zero")
 
 
 def test_the_dead_man_let_go_is_a_step_of_zero_at_once(around: Surroundings) -> None:
