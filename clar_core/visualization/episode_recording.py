@@ -63,10 +63,11 @@ def write_recording(
         BagError: the bag is damaged or lacks what is needed.
     """
     import rerun as rr
+    import rerun.blueprint as rrb
 
     output.parent.mkdir(parents=True, exist_ok=True)
     recording = rr.RecordingStream(f"clar {bag_path.name}")
-    recording.save(output)
+    recording.save(output, default_blueprint=_layout(rrb))
     with BagReader(bag_path) as bag:
         log = read_log(bag, mapping)
         viewer = _Viewer(rr, recording, log)
@@ -88,6 +89,31 @@ def write_recording(
     recording.flush()
     recording.disconnect()
     return ViewCounts(depths, colors, clouds, states, labels)
+
+
+def _layout(rrb: Any) -> Any:
+    """What is seen when the recording is opened: the scene, beside it the images, and the curves below."""
+    curves = [
+        rrb.TimeSeriesView(
+            name="TCP, measured and commanded (m)", contents=["state/x", "state/y", "state/z", "commanded/**"]
+        ),
+        rrb.TimeSeriesView(name="action: translation (m)", contents=["action/x", "action/y", "action/z"]),
+        rrb.TimeSeriesView(name="action: rotation (rad)", contents=["action/rx", "action/ry", "action/rz"]),
+        rrb.TimeSeriesView(name="gripper: opening (m)", contents=["state/gripper_width"]),
+        rrb.TimeSeriesView(name="action: gripper (0 closed, 1 open)", contents=["action/gripper"]),
+        rrb.TextLogView(name="who commanded", contents=["source"]),
+    ]
+    images = rrb.Vertical(
+        rrb.Spatial2DView(name="depth", origin="base/camera/depth"), rrb.Spatial2DView(name="colour", origin="color")
+    )
+    scene = rrb.Spatial3DView(name="base frame", origin="base")
+    return rrb.Blueprint(
+        rrb.Vertical(
+            rrb.Horizontal(scene, images, column_shares=[2, 1]), rrb.Grid(*curves, grid_columns=3), row_shares=[3, 2]
+        ),
+        rrb.SelectionPanel(state="collapsed"),
+        rrb.BlueprintPanel(state="collapsed"),
+    )
 
 
 def _windows(bag: BagReader, log: BagLog, mapping: BagMapping) -> list[Window]:
@@ -124,7 +150,9 @@ class _Viewer:
         low, high = np.array(spec.crop_min_m), np.array(spec.crop_max_m)
         self._recording.log("base", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         self._recording.log(
-            "base/crop", rr.Boxes3D(centers=[(low + high) / 2], half_sizes=[(high - low) / 2]), static=True
+            "base/crop",
+            rr.Boxes3D(centers=[(low + high) / 2], half_sizes=[(high - low) / 2], fill_mode="MajorWireframe"),
+            static=True,
         )
         T = self._T_base_camera(mapping)
         if T is None or not self._log.intrinsics:
