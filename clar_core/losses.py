@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clar_core.control.spaces import TCP_DELTA, ActionSpace
+from clar_core.geometry.rotations_torch import rotation_angle, rotation_from_6d
+
 
 class PolicyLoss(NamedTuple):
     """Terms of the policy loss, scalars; ``total`` is what is minimised."""
@@ -18,18 +21,43 @@ class PolicyLoss(NamedTuple):
     gripper: Tensor
 
 
-def policy_loss(predicted: Tensor, target: Tensor, *, gripper_weight: float = 0.1) -> PolicyLoss:
+def policy_loss(
+    predicted: Tensor, target: Tensor, *, gripper_weight: float = 0.1, space: ActionSpace = TCP_DELTA
+) -> PolicyLoss:
     """Imitation loss of normalised actions.
 
+    A rotation vector has a mean squared error like the translation. Rotation columns become a matrix first, and the
+    term is half the squared chord between the matrices, 2 (1 - cos of the angle): the squared angle where it is small.
+
     Args:
-        predicted: (..., 7); the last number is the logit of the gripper being open.
-        target: (..., 7); the last number is the gripper's state in [0, 1].
-        gripper_weight: weight of the gripper's cross entropy beside the two mean squared errors.
+        predicted: (..., space.size); the last number is the logit of the gripper being open.
+        target: (..., space.size); the last number is the gripper's state in [0, 1].
+        gripper_weight: weight of the gripper's cross entropy beside the two squared errors.
+        space: what the numbers mean.
     """
     translation = F.mse_loss(predicted[..., :3], target[..., :3])
-    rotation = F.mse_loss(predicted[..., 3:6], target[..., 3:6])
-    gripper = F.binary_cross_entropy_with_logits(predicted[..., 6], target[..., 6])
+    if space.absolute:
+        chord = rotation_from_6d(predicted[..., 3:9]) - rotation_from_6d(target[..., 3:9])
+        rotation = 0.5 * chord.square().sum((-2, -1)).mean()
+    else:
+        rotation = F.mse_loss(predicted[..., 3:6], target[..., 3:6])
+    gripper = F.binary_cross_entropy_with_logits(predicted[..., -1], target[..., -1])
     return PolicyLoss(translation + rotation + gripper_weight * gripper, translation, rotation, gripper)
+
+
+def pose_errors(
+    predicted: Tensor, target: Tensor, action_std: Tensor, space: ActionSpace = TCP_DELTA
+) -> tuple[Tensor, Tensor]:
+    """Distances in metres and angles in radians, (...) each, between normalised actions (..., space.size).
+
+    Args:
+        action_std: (space.size - 1,) deviations that the actions were normalised by.
+    """
+    errors = (predicted[..., :-1] - target[..., :-1]) * action_std
+    if space.absolute:
+        matrices = (rotation_from_6d(action[..., 3:9]) for action in (predicted, target))
+        return errors[..., :3].norm(dim=-1), rotation_angle(*matrices)
+    return errors[..., :3].norm(dim=-1), errors[..., 3:].norm(dim=-1)
 
 
 def chamfer_distance(predicted: Tensor, target: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clar_core.control.action import Action
+from clar_core.control.spaces import TCP_DELTA, ActionSpace
 from clar_core.models.text import TextEncoderError, text_encoder
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
 from clar_core.rolling import ActionPlans, ObservationMemory
-from clar_core.training.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from clar_core.training.checkpoints import Checkpoint, CheckpointError, check_action_space, load_checkpoint
 
 Array = NDArray[np.float32]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -41,8 +42,8 @@ class Decision:
     stages_ms: dict[str, float]
 
 
-class PolicyRuntime:
-    """Runs the policy of a checkpoint.
+class CheckpointRuntime:
+    """What the runtimes of all action spaces share: one observation in, the network's answer in physical units out.
 
     Args:
         checkpoint: the policy.
@@ -52,7 +53,10 @@ class PolicyRuntime:
 
     Raises:
         ValueError: a GPU is asked for and there is none.
+        CheckpointError: the checkpoint acts in another space.
     """
+
+    space: ClassVar[ActionSpace]
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class PolicyRuntime:
         dtype: Dtype = "auto",
         threads: int = 0,
     ) -> None:
+        check_action_space(checkpoint, self.space)
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device: cuda was asked for and PyTorch sees no GPU; use device auto or cpu")
         if threads:
@@ -88,9 +93,11 @@ class PolicyRuntime:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         dtype: Dtype = "auto",
         threads: int = 0,
-    ) -> PolicyRuntime:
+    ) -> Self:
         """The runtime of a checkpoint directory. Raises CheckpointError where ``load_checkpoint`` does."""
-        return cls(load_checkpoint(directory), device=device, dtype=dtype, threads=threads)
+        checkpoint = load_checkpoint(directory)
+        check_action_space(checkpoint, cls.space, directory)
+        return cls(checkpoint, device=device, dtype=dtype, threads=threads)
 
     def remark_on_calibration(self, calibration_hash: str) -> str:
         """What the operator should know about a calibration (its hash) that the training data did not have; or empty.
@@ -120,28 +127,15 @@ class PolicyRuntime:
         state = self._normalizer.state_mean
         instruction = self.instructions[0] if self._language is not None else None
         for _ in range(_WARM_UP_CALLS):
-            self.act(cloud, state, instruction)
+            self._predict(cloud, state, instruction)
         self.reset()
 
     def check_instruction(self, instruction: str | None) -> None:
-        """Raise InstructionError where ``act`` would, before anything moves."""
+        """Raise InstructionError where an answer would, before anything moves."""
         self._feature(instruction)
 
-    def act(self, cloud: Array, state: Array, instruction: str | None = None) -> Decision:
-        """Decide on one action.
-
-        Args:
-            cloud: (n, 3) float32, metres in the base frame, as ``build_cloud`` gives it.
-            state: (10,) float32, as ``proprioception`` gives it.
-            instruction: for a policy with language: one of ``instructions``, or any sentence where the checkpoint names
-                a text encoder; ignored by others.
-
-        Raises:
-            TooFewPointsError: fewer than ``spec.min_cloud_points`` points.
-            ValueError: a wrong shape, or input that is not finite.
-            InstructionError: a sentence that the policy does not understand.
-            PolicyOutputError: the network's output is not finite.
-        """
+    def _predict(self, cloud: Array, state: Array, instruction: str | None) -> tuple[Array, dict[str, float]]:
+        """The network's answer in physical units, (space.size,) or (chunk, space.size), and the stages' times."""
         begun = time.perf_counter()
         state = np.asarray(state, dtype=np.float32)
         if state.shape != self._normalizer.state_mean.shape or not np.isfinite(state).all():
@@ -153,10 +147,10 @@ class PolicyRuntime:
         inferred = time.perf_counter()
         if not np.isfinite(output).all():
             raise PolicyOutputError(f"the policy's output is not finite: {output}; the action was dropped")
-        action = Action.from_array(self._plans.next_action(self._normalizer.denormalise_action(output)))
+        action = self._normalizer.denormalise_action(output)
         finished = time.perf_counter()
         stages = {"fps": sampled - begun, "encode": inferred - sampled, "postprocess": finished - inferred}
-        return Decision(action, {name: duration * 1e3 for name, duration in stages.items()})
+        return action, {name: duration * 1e3 for name, duration in stages.items()}
 
     @torch.inference_mode()
     def _forward(self, points: Array, state: Array, language: Tensor | None) -> Array:
@@ -200,4 +194,38 @@ class PolicyRuntime:
         return min(best, key=lambda dtype: best[dtype])
 
 
-__all__ = ["CheckpointError", "Decision", "InstructionError", "PolicyOutputError", "PolicyRuntime"]
+class PolicyRuntime(CheckpointRuntime):
+    """Runs the policy of a checkpoint whose actions are steps of the TCP."""
+
+    space: ClassVar[ActionSpace] = TCP_DELTA
+
+    def act(self, cloud: Array, state: Array, instruction: str | None = None) -> Decision:
+        """Decide on one action.
+
+        Args:
+            cloud: (n, 3) float32, metres in the base frame, as ``build_cloud`` gives it.
+            state: (10,) float32, as ``proprioception`` gives it.
+            instruction: for a policy with language: one of ``instructions``, or any sentence where the checkpoint names
+                a text encoder; ignored by others.
+
+        Raises:
+            TooFewPointsError: fewer than ``spec.min_cloud_points`` points.
+            ValueError: a wrong shape, or input that is not finite.
+            InstructionError: a sentence that the policy does not understand.
+            PolicyOutputError: the network's output is not finite.
+        """
+        plan, stages = self._predict(cloud, state, instruction)
+        begun = time.perf_counter()
+        action = Action.from_array(self._plans.next_action(plan))
+        stages["postprocess"] += (time.perf_counter() - begun) * 1e3
+        return Decision(action, stages)
+
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointRuntime",
+    "Decision",
+    "InstructionError",
+    "PolicyOutputError",
+    "PolicyRuntime",
+]

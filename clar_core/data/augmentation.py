@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clar_core.control.spaces import TCP_DELTA, ActionSpace
 from clar_core.geometry.points import inside_box
 from clar_core.observation.spec import ObservationSpec
 
@@ -81,8 +82,13 @@ class PlanarMotion:
         columns = state[3:9].reshape(2, 3) @ self.rotation.T
         return np.concatenate([self.move_points(state[:3]), columns.reshape(6), state[9:]])
 
-    def move_action(self, action: Array) -> Array:
-        """Action (7,): both vectors turn, for R exp(w) R^T = exp(R w); the gripper stays."""
+    def move_action(self, action: Array, space: ActionSpace = TCP_DELTA) -> Array:
+        """Action (7,): both vectors turn, for R exp(w) R^T = exp(R w); the gripper stays.
+
+        An absolute pose (10,) moves as the proprioception does: its position, and its rotation from the left.
+        """
+        if space.absolute:
+            return self.move_state(action)
         vectors = action[:6].reshape(2, 3) @ self.rotation.T
         return np.concatenate([vectors.reshape(6), action[6:]])
 
@@ -94,19 +100,25 @@ def draw_motion(
     spec: ObservationSpec,
     config: AugmentationConfig,
     cloud: Array | None = None,
+    space: ActionSpace = TCP_DELTA,
 ) -> PlanarMotion:
     """A random motion that keeps the TCP, before and after the action, in reach and the cloud in the crop box.
 
+    Absolute poses that were demonstrated lie in reach, whatever the configuration says.
     Every refused draw shrinks the range of the next; the last one is no motion at all.
     """
     low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
+    after = action[:3] if space.absolute else state[:3] + action[:3]
+    demonstrated = np.stack([state[:3], after])
+    if space.absolute:
+        low, high = np.minimum(low, demonstrated.min(0)), np.maximum(high, demonstrated.max(0))
     xy, z = config.translation_xy_m, config.translation_z_m
     for attempt in range(_DRAWS):
         shrink = 1.0 - attempt / _DRAWS
         numbers = rng.uniform(-1.0, 1.0, 4) * shrink
         shift = (numbers[1:] * (xy, xy, z)).astype(np.float32)
         motion = PlanarMotion(float(numbers[0] * config.yaw_rad), shift, spec.centre_m)
-        ends = motion.move_points(np.stack([state[:3], state[:3] + action[:3]]))
+        ends = motion.move_points(demonstrated)
         if not ((ends >= low) & (ends <= high)).all():
             continue
         if cloud is not None:
@@ -141,6 +153,7 @@ def augment_window(
     actions: Array,
     spec: ObservationSpec,
     config: AugmentationConfig,
+    space: ActionSpace = TCP_DELTA,
 ) -> tuple[list[Array], Array, Array]:
     """As :func:`augment`, of observations over time (the present one last) and the actions from now on.
 
@@ -149,14 +162,14 @@ def augment_window(
     Args:
         clouds: one (n, 3) for each observation.
         states: (history, 10).
-        actions: (chunk, 7).
+        actions: (chunk, space.size).
     """
     shaken = [_shake(rng, cloud, spec, config) for cloud in clouds]
-    motion = draw_motion(rng, states[-1], actions[0], spec, config, shaken[-1])
+    motion = draw_motion(rng, states[-1], actions[0], spec, config, shaken[-1], space)
     return (
         [_cropped(motion.move_points(cloud), spec) for cloud in shaken],
         np.stack([motion.move_state(state) for state in states]),
-        np.stack([motion.move_action(action) for action in actions]),
+        np.stack([motion.move_action(action, space) for action in actions]),
     )
 
 

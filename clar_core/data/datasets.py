@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from clar_core.control.spaces import TCP_DELTA, ActionSpace
 from clar_core.data.augmentation import AugmentationConfig, augment_window, draw_motion
 from clar_core.data.store import EpisodeInfo, Store, StoreError, check_alike
 from clar_core.observation.builder import build_network_points
@@ -42,9 +43,9 @@ class Batch(NamedTuple):
     Attributes:
         points: (B, N, 3) float32, in farthest-point order; or the features (B, F) that a frozen encoder makes of them.
         state: (B, 10) float32.
-        action: (B, 7) float32.
+        action: (B, 7) float32, or (B, 10) of absolute poses.
         sentence: (B,) int64, into ``Demonstrations.sentences()``.
-        at_switch: (B,) bool, within 3 ticks of a change of the gripper's target.
+        at_switch: (B,) bool, within 3 ticks of a change of the gripper's target; with keyframes, whether it changes.
     """
 
     points: Tensor
@@ -67,9 +68,10 @@ class Demonstrations:
         clouds: (T, P, 3) float16, metres.
         counts: (T,) int32, rows of each cloud that are not repetitions.
         states: (T, 10) float32.
-        actions: (T, 7) float32.
+        actions: (T, action_space.size) float32.
         episodes: with ``start`` and ``end`` into these arrays.
         fingerprints: of the stores, by path as given.
+        action_space: what the actions mean, the same in all stores.
     """
 
     spec: ObservationSpec
@@ -79,6 +81,7 @@ class Demonstrations:
     actions: Array
     episodes: tuple[EpisodeInfo, ...]
     fingerprints: dict[str, str]
+    action_space: ActionSpace = TCP_DELTA
 
     @classmethod
     def load(cls, directories: Sequence[Path | str], *, require_success: bool = True) -> Demonstrations:
@@ -120,6 +123,7 @@ class Demonstrations:
             arrays["action"],
             tuple(episodes),
             {str(store.directory): store.fingerprint() for store in stores},
+            first.action_space,
         )
 
     def tasks(self) -> tuple[str, ...]:
@@ -214,14 +218,17 @@ class ImitationDataset(Dataset[Sample]):
         self._bounds = [(e.start, e.end) for e in chosen]
         self._steps = np.concatenate([np.arange(e.start, e.end) for e in chosen]) if chosen else np.zeros(0, np.int64)
         self._episode = np.repeat(np.arange(len(chosen)), [len(e) for e in chosen])
-        near = [_near_switches(demonstrations.actions[e.start : e.end, 6]) for e in chosen]
-        self._at_switch = np.concatenate(near) if near else np.zeros(0, bool)
+        if demonstrations.action_space.absolute:
+            self._at_switch = _switches(demonstrations.states[self._steps], demonstrations.actions[self._steps])
+        else:
+            near = [_near_switches(demonstrations.actions[e.start : e.end, -1]) for e in chosen]
+            self._at_switch = np.concatenate(near) if near else np.zeros(0, bool)
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        """Points (N, 3), state (10,), action (7,), all in network units; the sentence's number; near a gripper switch?
+        """Points (N, 3), state (10,), action (size,), all in network units; the sentence's number; at a gripper switch?
 
         With a history or a chunk, the arrays have one more axis in front.
         """
@@ -230,7 +237,9 @@ class ImitationDataset(Dataset[Sample]):
         starts, noise, sentence = [0] * len(clouds), np.zeros_like(states), self._own[episode]
         if self._augmentation is not None:
             rng = np.random.default_rng(tuple(key))
-            clouds, states, actions = augment_window(rng, clouds, states, actions, spec, self._augmentation)
+            clouds, states, actions = augment_window(
+                rng, clouds, states, actions, spec, self._augmentation, self._data.action_space
+            )
             starts = [int(rng.integers(len(cloud))) for cloud in clouds]
             noise = np.float32(self._augmentation.state_noise) * rng.standard_normal(states.shape, dtype=np.float32)
             sentence = int(rng.choice(self._choices[episode]))
@@ -271,6 +280,11 @@ def _near_switches(gripper: Array) -> NDArray[np.bool_]:
     for tick in np.flatnonzero(np.diff(gripper > 0.5)) + 1:
         near[max(tick - _SWITCH_TICKS, 0) : tick + _SWITCH_TICKS + 1] = True
     return near
+
+
+def _switches(states: Array, actions: Array) -> NDArray[np.bool_]:
+    """At which steps the gripper's target (T,) is another than its state."""
+    return np.asarray((states[:, -1] > 0.5) != (actions[:, -1] > 0.5))
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -319,12 +333,13 @@ def fit_normalizer(
     """Statistics of the states and actions that training will see, augmentation included."""
     steps = np.concatenate([np.arange(e.start, e.end) for e in (demonstrations.episodes[i] for i in episodes)])
     states, actions = demonstrations.states[steps], demonstrations.actions[steps]
+    spec, space = demonstrations.spec, demonstrations.action_space
     if augmentation is not None:
         rng = np.random.default_rng((seed, 3))
         moved = [
-            (motion.move_state(state), motion.move_action(action))
+            (motion.move_state(state), motion.move_action(action, space))
             for state, action in zip(states, actions, strict=True)
-            for motion in (draw_motion(rng, state, action, demonstrations.spec, augmentation),)
+            for motion in (draw_motion(rng, state, action, spec, augmentation, space=space),)
         ]
         states, actions = (np.stack(part) for part in zip(*moved, strict=True))
-    return Normalizer.fit(states, actions)
+    return Normalizer.fit(states, actions, space)

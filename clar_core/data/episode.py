@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clar_core.control.spaces import SPACES, TCP_DELTA, ActionSpace
 from clar_core.geometry.camera import Intrinsics
 
 Array = NDArray[np.float32]
 
 STATE_DIM = 10
-ACTION_DIM = 7
+_ACTION_SIZES = {space.size for space in SPACES.values()}
 
 
 class EpisodeError(ValueError):
@@ -50,12 +51,12 @@ class PosedImage:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One 10 Hz tick: the observation, and the action that was labelled for it.
+    """One 10 Hz tick, or one keyframe: the observation, and the action that was labelled for it.
 
     Attributes:
         cloud: (n, 3) float32, metres in the base frame, cropped, not sampled.
         state: (10,) float32 proprioception, see ``observation.builder.proprioception``.
-        action: (7,) float32, see ``control.action.Action``.
+        action: (7,) float32, see ``control.action.Action``; (10,) of an episode of keyframes, see ``control.spaces``.
         image: what the colour camera saw, where that is kept.
     """
 
@@ -65,10 +66,11 @@ class Step:
     image: PosedImage | None = None
 
     def __post_init__(self) -> None:
-        for name, size in (("state", STATE_DIM), ("action", ACTION_DIM)):
+        for name, sizes in (("state", {STATE_DIM}), ("action", _ACTION_SIZES)):
             value = np.asarray(getattr(self, name), dtype=np.float32)
-            if value.shape != (size,):
-                raise EpisodeError(f"{name}: expected shape ({size},), got {value.shape}")
+            if value.ndim != 1 or value.size not in sizes:
+                wanted = " or ".join(f"({size},)" for size in sorted(sizes))
+                raise EpisodeError(f"{name}: expected shape {wanted}, got {value.shape}")
             object.__setattr__(self, name, value)
         cloud = np.asarray(self.cloud, dtype=np.float32)
         if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) == 0:
@@ -89,6 +91,7 @@ class Episode:
         steps: at least one.
         success: the outcome, as the task's predicate or the operator judged it.
         info: what else is known, JSON values only (seed, source, operator, calibration hash).
+        action_space: what the steps' actions mean.
     """
 
     task: str
@@ -96,12 +99,19 @@ class Episode:
     steps: Sequence[Step]
     success: bool = True
     info: dict[str, Any] = field(default_factory=dict)
+    action_space: ActionSpace = TCP_DELTA
 
     def __post_init__(self) -> None:
         if not self.task:
             raise EpisodeError("task: expected a name, got an empty string")
         if not self.steps:
             raise EpisodeError(f"steps: expected at least one step in an episode of task {self.task!r}, got none")
+        for number, step in enumerate(self.steps):
+            if len(step.action) != self.action_space.size:
+                raise EpisodeError(
+                    f"step {number}: action: expected {self.action_space.size} numbers of {self.action_space.name}, "
+                    f"got {len(step.action)}"
+                )
 
     def __len__(self) -> int:
         return len(self.steps)

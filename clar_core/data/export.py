@@ -25,7 +25,7 @@ Progress = Callable[[int, int], Any]
 def export_dp3(store: Store, output: Path, progress: Progress = lambda done, of: None) -> None:
     """Write the zarr v2 replay buffer that DP3 and diffusion policy read.
 
-    ``data/point_cloud`` (T, P, 3) float32 metres, ``data/state`` (T, 10), ``data/action`` (T, 7) float32,
+    ``data/point_cloud`` (T, P, 3) float32 metres, ``data/state`` (T, 10), ``data/action`` (T, 7 or 10) float32,
     ``meta/episode_ends`` (E,) int64, and ``data/img`` (T, S, S, 3) uint8 RGB where the store has images.
     Written beside its place and renamed when it is whole.
 
@@ -42,7 +42,7 @@ def export_dp3(store: Store, output: Path, progress: Progress = lambda done, of:
     layout = {
         "point_cloud": ("point_cloud", (points, 3), "float32"),
         "state": ("state", (10,), "float32"),
-        "action": ("action", (7,), "float32"),
+        "action": ("action", (store.action_space.size,), "float32"),
     }
     if store.image_size:
         layout["img"] = ("image", (store.image_size, store.image_size, 3), "uint8")

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from clar_core.control.spaces import TCP_DELTA
 from clar_core.data.bag_episode import read_episode, windows
 from clar_core.data.bag_images import ColorImages
 from clar_core.data.bag_log import read_log
@@ -63,6 +64,11 @@ def export_lerobot(
         BagError: a bag is missing, has no colour images, or gives other steps than the store holds.
     """
     check_output(store, output)
+    if store.action_space != TCP_DELTA:
+        raise StoreError(
+            f"{store.directory}: a LeRobot data set has one row a step of {FPS} Hz, this store has actions of "
+            f"{store.action_space.name}; --layout dp3 takes them"
+        )
     part = output.with_name(output.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     sentences = list(dict.fromkeys(episode.instruction or episode.task for episode in store.episodes))

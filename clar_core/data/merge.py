@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def episode_of(store: Store, info: EpisodeInfo) -> Episode:
     states, actions = store.rows("state", info), store.rows("action", info)
     images = store.images(info)
     steps = [_step(clouds[i, : counts[i]], states[i], actions[i], images[i]) for i in range(len(info))]
-    return Episode(info.task, info.instruction, steps, info.success, info.info)
+    return Episode(info.task, info.instruction, steps, info.success, info.info, store.action_space)
 
 
 def _step(cloud: NDArray[Any], state: NDArray[Any], action: NDArray[Any], image: PosedImage | None) -> Step:
@@ -54,7 +55,13 @@ def merge(
                 f"{store.directory}: image_size is {store.image_size}, but {first.image_size} in {first.directory}; "
                 "convert them with the same --image-size"
             )
-    writer = StoreWriter(output, first.spec, points_per_cloud=first.points_per_cloud, image_size=first.image_size)
+    writer = StoreWriter(
+        output,
+        first.spec,
+        points_per_cloud=first.points_per_cloud,
+        image_size=first.image_size,
+        space=first.action_space,
+    )
     there = {str(e.info.get("from", "")) for e in Store(output).episodes}
     wanted = [
         (store, i, info)
@@ -67,10 +74,7 @@ def merge(
         origin = f"{store.directory.name}#{number}"
         if origin not in there:
             episode = episode_of(store, info)
-            named = Episode(
-                episode.task, episode.instruction, episode.steps, episode.success, {**info.info, "from": origin}
-            )
-            writer.append(named, thinned=True)
+            writer.append(replace(episode, info={**info.info, "from": origin}), thinned=True)
             added += 1
         progress(done, len(wanted))
     return added, len(wanted) - added

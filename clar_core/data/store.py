@@ -3,7 +3,7 @@
     point_cloud          (T, P, 3) float16  metres in the base frame, rows in farthest-point order; short clouds repeat
     point_count          (T,) int32         rows of the cloud that are not repetitions
     state                (T, 10) float32    proprioception
-    action               (T, 7) float32     the label
+    action               (T, 7) float32     the label; (T, 10) where the store's attribute names another action space
     text                 (E, 512) uint8     instruction, UTF-8, zero padded
     meta/episode_ends    (E,) int64         index after the last step of each episode
     meta/episode_info    (E, 1024) uint8    JSON: task, success and what else is known, zero padded
@@ -30,7 +30,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from clar_core.data.episode import ACTION_DIM, STATE_DIM, Episode, EpisodeError, PosedImage
+from clar_core.control.spaces import TCP_DELTA, ActionSpace, action_space
+from clar_core.data.episode import STATE_DIM, Episode, EpisodeError, PosedImage
 from clar_core.data.stored_images import LENS, image_layout, image_rows, posed_images
 from clar_core.geometry.points import farthest_point_sampling
 from clar_core.observation.spec import ObservationSpec
@@ -79,18 +80,26 @@ class StoreWriter:
         spec: how the clouds were observed; an existing store must have been written with the same one.
         points_per_cloud: clouds are thinned to this many points, by farthest-point sampling.
         image_size: side of the square images of the steps; 0 keeps none, whatever the steps have.
+        space: what the actions mean.
 
     Raises:
-        StoreError: the directory is no store, or was written with another spec, cloud or image size.
+        StoreError: the directory is no store, or was written with another spec, cloud or image size, or action space.
     """
 
     def __init__(
-        self, directory: Path | str, spec: ObservationSpec, *, points_per_cloud: int = 2048, image_size: int = 0
+        self,
+        directory: Path | str,
+        spec: ObservationSpec,
+        *,
+        points_per_cloud: int = 2048,
+        image_size: int = 0,
+        space: ActionSpace = TCP_DELTA,
     ) -> None:
         self.directory = Path(directory)
         if image_size < 0:
             raise StoreError(f"image_size: expected 0 (no images) or a number of pixels, got {image_size}")
         self._image_size = image_size
+        self._space = space
         if points_per_cloud < spec.network_points:
             raise StoreError(
                 f"points_per_cloud: expected at least network_points {spec.network_points}, got {points_per_cloud}"
@@ -106,6 +115,7 @@ class StoreWriter:
             for name, there, asked in (
                 ("points_per_cloud", self._points, points_per_cloud),
                 ("image_size", store.image_size, image_size),
+                ("action space", store.action_space.name, space.name),
             ):
                 if there != asked:
                     raise StoreError(f"{self.directory}: {name} is {there} in this store, asked for {asked}")
@@ -136,9 +146,15 @@ class StoreWriter:
             thinned: its clouds went through :func:`thin_episode` for this store already, in another process.
 
         Raises:
-            StoreError: a text too long for its array, or a step without the image that this store keeps.
+            StoreError: a text too long for its array, a step without the image that this store keeps, or actions of
+                another space.
         """
         length = len(episode)
+        if episode.action_space != self._space:
+            raise StoreError(
+                f"{self.directory}: holds actions of {self._space.name}, the episode's are of "
+                f"{episode.action_space.name}; write it into another store"
+            )
         try:
             images, lens = image_rows(episode.steps, self._image_size)
         except EpisodeError as error:
@@ -176,7 +192,7 @@ class StoreWriter:
             "point_cloud": (self._points, 3),
             "point_count": (),
             "state": (STATE_DIM,),
-            "action": (ACTION_DIM,),
+            "action": (self._space.size,),
             "text": (_TEXT_BYTES,),
             "meta/episode_ends": (),
             "meta/episode_info": (_INFO_BYTES,),
@@ -197,6 +213,7 @@ class StoreWriter:
                 "observation": spec.to_dict(),
                 "points_per_cloud": self._points,
                 "image_size": self._image_size,
+                "action_space": self._space.name,
             }
         )
         return group
@@ -209,6 +226,7 @@ class Store:
         spec: how its clouds were observed.
         points_per_cloud: rows of ``point_cloud``.
         image_size: side of the square images in pixels; 0 where there are none.
+        action_space: what its actions mean.
         episodes: one ``EpisodeInfo`` per committed episode.
 
     Raises:
@@ -233,6 +251,7 @@ class Store:
         observation = attributes["observation"]
         try:
             self.spec = ObservationSpec.from_dict(observation)  # type: ignore[arg-type]
+            self.action_space = action_space(attributes.get("action_space", TCP_DELTA.name))
         except ValueError as error:
             raise StoreError(f"{self.directory}: {error}") from error
         self.image_size = int(str(attributes.get("image_size", 0)))
@@ -242,6 +261,11 @@ class Store:
                 raise StoreError(f"{self.directory}: array {name!r} is missing; restore it or collect again")
             if (found := self._array(name).dtype) != np.dtype(dtype):
                 raise StoreError(f"{self.directory}: array {name!r}: expected {dtype}, found {found}")
+        if (row := self._array("action").shape[1:]) != (self.action_space.size,):
+            raise StoreError(
+                f"{self.directory}: array 'action': expected rows of {self.action_space.size} numbers "
+                f"({self.action_space.name}), found {row}"
+            )
         self.episodes = self._read_episodes()
 
     @property
@@ -341,6 +365,11 @@ def check_alike(stores: Sequence[Store]) -> None:
     for store in stores[1:]:
         if lines := first.spec.differences(store.spec):
             raise StoreError(f"{store.directory}: observed otherwise than {first.directory}: {'; '.join(lines)}")
+        if store.action_space != first.action_space:
+            raise StoreError(
+                f"{store.directory}: holds actions of {store.action_space.name}, but {first.directory} those of "
+                f"{first.action_space.name}"
+            )
         if store.points_per_cloud != first.points_per_cloud:
             raise StoreError(
                 f"{store.directory}: points_per_cloud is {store.points_per_cloud}, "

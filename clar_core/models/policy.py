@@ -12,10 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from clar_core.control.spaces import TCP_DELTA, action_space
 from clar_core.models.encoder import PointFeatures
 
-ACTION_DIM = 7
 STATE_DIM = 10
+_UNTURNED = {3: 1.0, 7: 1.0}
+"""Where the two rotation columns of an absolute pose have their ones when nothing is turned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class PolicyHeadConfig:
         language_dim: width of the instruction feature; 0 for a single-task policy.
         history: observations that a decision is made from, the present one last. The paper: 1.
         chunk: actions that are predicted at once, the present one first. The paper: 1.
+        action_space: name of what the actions mean, see ``control.spaces``.
     """
 
     width: int = 256
@@ -37,6 +40,7 @@ class PolicyHeadConfig:
     language_dim: int = 0
     history: int = 1
     chunk: int = 1
+    action_space: str = TCP_DELTA.name
 
     def __post_init__(self) -> None:
         if self.width < 1 or not self.hidden or min(self.hidden) < 1:
@@ -48,6 +52,10 @@ class PolicyHeadConfig:
                 raise ValueError(f"head.{name}: expected 1 or more, got {getattr(self, name)}")
         if self.language_dim < 0:
             raise ValueError(f"head.language_dim: expected 0 or more, got {self.language_dim}")
+        try:
+            action_space(self.action_space)
+        except ValueError as error:
+            raise ValueError(f"head.action_space: {error}") from error
 
 
 class Policy(nn.Module):
@@ -72,16 +80,24 @@ class Policy(nn.Module):
         layers: list[nn.Module] = []
         for i in range(len(config.hidden)):
             layers += [nn.Linear(widths[i], widths[i + 1]), nn.ReLU()]
-        last = nn.Linear(widths[-1], config.chunk * ACTION_DIM)
+        space = action_space(config.action_space)
+        self._action_dim = space.size
+        last = nn.Linear(widths[-1], config.chunk * space.size)
         with torch.no_grad():
             last.weight.mul_(0.01)
             last.bias.zero_()
+            if space.absolute:
+                # Near zero, two vectors say nothing about a rotation and their gradient has no bound.
+                for number, one in _UNTURNED.items():
+                    last.bias.view(config.chunk, space.size)[:, number] = one
         self.mlp = nn.Sequential(*layers, last)
 
     def forward(
         self, points: Tensor, state: Tensor, language: Tensor | None = None, *, fps_ordered: bool = True
     ) -> Tensor:
         """Normalised action (B, 7): translation (3), rotation (3), and the logit of the gripper being open.
+
+        Of a policy with another action space (B, size): position (3), rotation columns (6), and the logit.
 
         With a history, points and states have one more axis after the first, of that length; with a chunk, so has the
         result.
@@ -113,7 +129,7 @@ class Policy(nn.Module):
         if self.language_projection is not None:
             parts.append(self.language_projection(language))
         action: Tensor = self.mlp(self.norm(torch.cat(parts, dim=-1)))
-        return action if self.config.chunk == 1 else action.view(-1, self.config.chunk, ACTION_DIM)
+        return action if self.config.chunk == 1 else action.view(-1, self.config.chunk, self._action_dim)
 
 
 def _feature_dim(encoder: nn.Module) -> int:

@@ -50,7 +50,7 @@ _KINDS: dict[str, tuple[type[Any], Callable[[Any], nn.Module]]] = {
 }
 
 
-_ADDED_LATER = {"history", "chunk"}
+_ADDED_LATER = {"history", "chunk", "action_space"}
 """Fields that checkpoints of earlier versions lack; their defaults are what those versions did."""
 
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from clar_core.models.policy import ACTION_DIM, Policy
+from clar_core.control.spaces import ActionSpace, action_space
+from clar_core.models.policy import Policy
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.observation.spec import ObservationSpec
 from clar_core.training.checkpoint_files import (
@@ -35,17 +36,16 @@ from clar_core.training.checkpoint_files import (
 )
 from clar_core.training.normalizer import Normalizer
 
-__all__ = ["ACTION", "Checkpoint", "CheckpointError", "check_observation", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "check_action_space",
+    "check_observation",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 FORMAT = "clar-policy/1"
-ACTION: dict[str, Any] = {
-    "space": "tcp_delta_pose_and_gripper",
-    "size": ACTION_DIM,
-    "end_effector": "fr3_hand_tcp",
-    "rate_hz": 10.0,
-}
-"""The one action of this stack (``control/action.py``); a checkpoint that states another is refused."""
-
 CAMERAS = 1
 
 _CONFIG, _MODEL, _NORMALIZER, _PROVENANCE = "config.json", "model.safetensors", "normalizer.json", "provenance.json"
@@ -78,6 +78,11 @@ class Checkpoint:
     text_encoder: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def action_space(self) -> ActionSpace:
+        """What its actions mean."""
+        return action_space(self.config.head.action_space)
+
 
 class Observed(Protocol):
     """A checkpoint of any kind: it was trained on some observation."""
@@ -94,7 +99,7 @@ def save_checkpoint(directory: Path | str, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "model": checkpoint.config.to_dict(),
         "observation": checkpoint.spec.to_dict(),
-        "action": ACTION,
+        "action": checkpoint.action_space.to_dict(),
         "cameras": CAMERAS,
         "instructions": list(checkpoint.instructions),
     }
@@ -136,6 +141,7 @@ def load_checkpoint(directory: Path | str) -> Checkpoint:
     normalizer = parse(
         directory / _NORMALIZER, Normalizer.from_dict, parse_object(directory / _NORMALIZER, contents[_NORMALIZER])
     )
+    _check_action(directory, config, model_config, normalizer)
     instructions = config.get("instructions", [])
     if not isinstance(instructions, list) or not all(isinstance(sentence, str) for sentence in instructions):
         raise CheckpointError(
@@ -152,6 +158,47 @@ def check_observation(checkpoint: Observed, spec: ObservationSpec) -> None:
         raise CheckpointError(
             "config.json: observation differs from the running one (checkpoint, running): "
             f"{'; '.join(lines)}; run with the checkpoint's spec or train with this one"
+        )
+
+
+def check_action_space(checkpoint: Checkpoint, space: ActionSpace, source: Path | str = "") -> None:
+    """Refuse a checkpoint whose actions mean something else. Raises CheckpointError naming both.
+
+    Args:
+        source: its directory, for the message.
+    """
+    if checkpoint.action_space != space:
+        raise CheckpointError(
+            f"{Path(source) / _CONFIG}: action.space: expected {space.name}, the checkpoint's is "
+            f"{checkpoint.action_space.name}; policies of keyframes are run by `clar eval rlbench`, those of steps by "
+            "the policy node, `clar eval cell` and `clar eval metaworld`"
+        )
+
+
+def _check_action(
+    directory: Path, config: Mapping[str, Any], model_config: PolicyConfig, normalizer: Normalizer
+) -> None:
+    path = directory / _CONFIG
+    action = member(path, config, "action")
+    try:
+        space = action_space(action.get("space"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: action.space: {error}; train a policy for one of these") from error
+    for name, expected in space.to_dict().items():
+        if action.get(name) != expected:
+            raise CheckpointError(
+                f"{path}: action.{name}: this software acts with {expected!r}, the checkpoint with "
+                f"{action.get(name)!r}; train a policy for this action"
+            )
+    if model_config.head.action_space != space.name:
+        raise CheckpointError(
+            f"{path}: model.head.action_space: expected {space.name!r}, as in action.space, found "
+            f"{model_config.head.action_space!r}; copy the checkpoint again"
+        )
+    if len(normalizer.action_mean) != space.size - 1:
+        raise CheckpointError(
+            f"{directory / _NORMALIZER}: action_mean: expected {space.size - 1} numbers of {space.name}, found "
+            f"{len(normalizer.action_mean)}; copy the checkpoint again"
         )
 
 
@@ -179,13 +226,6 @@ def _check_contract(path: Path, config: Mapping[str, Any]) -> None:
             f"{path}: format: expected {FORMAT!r}, found {config.get('format')!r}; "
             "use the software version that wrote it, or train again"
         )
-    action = member(path, config, "action")
-    for name, expected in ACTION.items():
-        if action.get(name) != expected:
-            raise CheckpointError(
-                f"{path}: action.{name}: this software acts with {expected!r}, the checkpoint with "
-                f"{action.get(name)!r}; train a policy for this action"
-            )
     if config.get("cameras") != CAMERAS:
         raise CheckpointError(
             f"{path}: cameras: this software observes with {CAMERAS}, the checkpoint with {config.get('cameras')!r}"

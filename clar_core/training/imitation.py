@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from clar_core.control.spaces import ActionSpace
 from clar_core.data.datasets import Demonstrations, ImitationDataset, fit_normalizer
 from clar_core.losses import policy_loss
 from clar_core.models.policy import Policy, PolicyHeadConfig
@@ -52,7 +53,7 @@ def train_imitation(config: ImitationConfig) -> Path:
     training, validation = data.split(config.validation_fraction, config.seed)
     language = instruction_features(data, config) if config.language else None
     augmentation = config.augmentation if config.augment else None
-    model_config = _model_config(config, language)
+    model_config = _model_config(config, language, data.action_space)
     policy = build_policy(model_config)
     continued = None if config.init_from is None else start_from(policy, model_config, config, data.spec)
     normalizer = continued or fit_normalizer(data, training, augmentation, config.seed)
@@ -119,7 +120,9 @@ def _optimise(
             batch = drawn.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                 predicted = samples.forward(policy, batch, run.language_of(batch))
-            loss = policy_loss(predicted.float(), batch.action, gripper_weight=config.gripper_weight)
+            loss = policy_loss(
+                predicted.float(), batch.action, gripper_weight=config.gripper_weight, space=run.action_space
+            )
             if not torch.isfinite(loss.total):
                 raise TrainingError(
                     f"the loss of step {step} is {loss.total.item()}; lower learning_rate "
@@ -159,9 +162,20 @@ def _prepare_machine(config: ImitationConfig) -> torch.device:
     return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _model_config(config: ImitationConfig, language: Language | None) -> PolicyConfig:
+def _model_config(config: ImitationConfig, language: Language | None, space: ActionSpace) -> PolicyConfig:
+    if space.absolute and config.chunk > 1:
+        raise TrainingError(
+            f"chunk: expected 1 with demonstrations of {space.name}, got {config.chunk}: the pose after the next "
+            "keyframe is not planned before that one is reached"
+        )
     width = 0 if language is None else language.features.shape[1]
-    head = PolicyHeadConfig(norm=config.head_norm, language_dim=width, history=config.history, chunk=config.chunk)
+    head = PolicyHeadConfig(
+        norm=config.head_norm,
+        language_dim=width,
+        history=config.history,
+        chunk=config.chunk,
+        action_space=space.name,
+    )
     return PolicyConfig(encoder=encoder_preset(config.encoder), head=head)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clar_core.control.spaces import TCP_DELTA, ActionSpace
+
 Array = NDArray[np.float32]
 
 # A task with almost no variance in one number would otherwise turn a hair's breadth into many deviations.
@@ -20,7 +22,8 @@ ACTION_STD_FLOOR = np.array([0.001] * 3 + [0.005] * 3, dtype=np.float32)
 
 STATE_CLIP = 5.0
 
-_SIZES = {"state_mean": 10, "state_std": 10, "action_mean": 6, "action_std": 6}
+_STATE, _ACTION = ("state_mean", "state_std"), ("action_mean", "action_std")
+_NAMES = (*_STATE, *_ACTION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,9 @@ class Normalizer:
 
     Attributes:
         state_mean, state_std: (10,) float32. Normalised states are clipped to +-5.
-        action_mean, action_std: (6,) float32, of translation (m) and rotation (rad). The gripper is not normalised.
+        action_mean, action_std: (6,) float32, of translation (m) and rotation (rad). Of absolute poses (9,), position
+            (m) and rotation columns; these have a unit of their own and mean 0, deviation 1. The gripper is not
+            normalised.
 
     Raises:
         ValueError: a field of the wrong size, not finite, or with a deviation of 0 or less; named.
@@ -41,7 +46,8 @@ class Normalizer:
     action_std: Array
 
     def __post_init__(self) -> None:
-        for name, size in _SIZES.items():
+        for name in _NAMES:
+            size = 10 if name in _STATE else 9 if np.size(self.action_mean) == 9 else 6
             try:
                 value = np.asarray(getattr(self, name), dtype=np.float32)
             except (TypeError, ValueError) as error:
@@ -55,17 +61,21 @@ class Normalizer:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def fit(cls, states: Array, actions: Array) -> Normalizer:
-        """Statistics of states (n, 10) and actions (n, 7), with the floors."""
+    def fit(cls, states: Array, actions: Array, space: ActionSpace = TCP_DELTA) -> Normalizer:
+        """Statistics of states (n, 10) and actions (n, space.size), with the floors."""
         if len(states) == 0:
             raise ValueError("states: expected at least one to fit a normaliser to, got none")
-        motion = actions[:, :6].astype(np.float64)
+        motion = actions[:, :-1].astype(np.float64)
         states = states.astype(np.float64)  # type: ignore[assignment]
+        mean, std = motion.mean(0), np.maximum(motion.std(0), _action_floor(space))
+        if space.absolute:
+            # Gram-Schmidt takes the columns as they are, so the loss and the policy see them so, too.
+            mean[3:], std[3:] = 0.0, 1.0
         return cls(
             state_mean=states.mean(0).astype(np.float32),
             state_std=np.maximum(states.std(0), STATE_STD_FLOOR).astype(np.float32),
-            action_mean=motion.mean(0).astype(np.float32),
-            action_std=np.maximum(motion.std(0), ACTION_STD_FLOOR).astype(np.float32),
+            action_mean=mean.astype(np.float32),
+            action_std=std.astype(np.float32),
         )
 
     def normalise_state(self, state: Array) -> Array:
@@ -73,28 +83,37 @@ class Normalizer:
         return np.clip((state - self.state_mean) / self.state_std, -STATE_CLIP, STATE_CLIP)
 
     def normalise_action(self, action: Array) -> Array:
-        """Actions (..., 7) in metres and radians to the network's targets; the gripper stays in [0, 1]."""
-        motion = (action[..., :6] - self.action_mean) / self.action_std
-        return np.concatenate([motion, np.clip(action[..., 6:], 0.0, 1.0)], axis=-1).astype(np.float32)
+        """Actions (..., 7 or 10) in physical units to the network's targets; the gripper stays in [0, 1]."""
+        motion = (action[..., :-1] - self.action_mean) / self.action_std
+        return np.concatenate([motion, np.clip(action[..., -1:], 0.0, 1.0)], axis=-1).astype(np.float32)
 
     def denormalise_action(self, output: Array) -> Array:
-        """Network outputs (..., 7) to actions: metres, radians, and the gripper's logit to [0, 1]."""
-        motion = output[..., :6] * self.action_std + self.action_mean
+        """Network outputs (..., 7 or 10) to actions in physical units, and the gripper's logit to [0, 1].
+
+        Rotation columns come back as the network gave them: ``geometry.poses.rotation_from_6d`` makes a rotation.
+        """
+        motion = output[..., :-1] * self.action_std + self.action_mean
         # The logistic function, in the form that cannot overflow.
-        gripper = 0.5 * (1.0 + np.tanh(0.5 * output[..., 6:]))
+        gripper = 0.5 * (1.0 + np.tanh(0.5 * output[..., -1:]))
         return np.concatenate([motion, gripper], axis=-1).astype(np.float32)
 
     def to_dict(self) -> dict[str, list[float]]:
         """Plain lists, as JSON holds them."""
-        return {name: [float(value) for value in getattr(self, name)] for name in _SIZES}
+        return {name: [float(value) for value in getattr(self, name)] for name in _NAMES}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Normalizer:
         """The normaliser of :meth:`to_dict`. Raises ValueError naming a missing, unknown or malformed field."""
-        for name in _SIZES:
+        for name in _NAMES:
             if name not in values:
                 raise ValueError(f"{name}: missing")
         for name in values:
-            if name not in _SIZES:
-                raise ValueError(f"{name}: unknown field, expected one of {', '.join(_SIZES)}")
-        return cls(**{name: values[name] for name in _SIZES})
+            if name not in _NAMES:
+                raise ValueError(f"{name}: unknown field, expected one of {', '.join(_NAMES)}")
+        return cls(**{name: values[name] for name in _NAMES})
+
+
+def _action_floor(space: ActionSpace) -> Array:
+    if space.absolute:
+        return np.array([space.position_floor_m] * 3 + [1.0] * 6, dtype=np.float32)
+    return ACTION_STD_FLOOR

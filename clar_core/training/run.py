@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 import clar_core
+from clar_core.control.spaces import ActionSpace
 from clar_core.data.datasets import Batch, Demonstrations
-from clar_core.losses import PolicyLoss, policy_loss
+from clar_core.losses import PolicyLoss, policy_loss, pose_errors
 from clar_core.models.policy import Policy
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -76,6 +77,11 @@ class ImitationRun:
     ) -> None:
         if self._writer is not None:
             self._writer.close()  # type: ignore[no-untyped-call]
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """What the demonstrations' actions mean."""
+        return self._data.action_space
 
     def language_of(self, batch: Batch) -> Tensor | None:
         """Instruction features (B, language_dim) of a batch; ``None`` for a policy without language."""
@@ -187,20 +193,21 @@ class ImitationRun:
         predicted = torch.cat(outputs)
         target = torch.cat([batch.action for batch in batches])
         near = torch.cat([batch.at_switch for batch in batches])
-        loss = policy_loss(predicted, target, gripper_weight=self._config.gripper_weight)
+        space = self._data.action_space
+        loss = policy_loss(predicted, target, gripper_weight=self._config.gripper_weight, space=space)
         std = torch.from_numpy(self._normalizer.action_std)
         if self._config.chunk > 1:
             # The loss is that of whole chunks; errors that people compare are those of the action that is due.
             predicted, target = predicted[:, 0], target[:, 0]
-        errors = (predicted[:, :6] - target[:, :6]) * std
-        right = (predicted[:, 6] > 0) == (target[:, 6] > 0.5)
+        distances, angles = pose_errors(predicted, target, std, space)
+        right = (predicted[:, -1] > 0) == (target[:, -1] > 0.5)
         figures = {
             "loss": loss.total,
             "translation": loss.translation,
             "rotation": loss.rotation,
             "gripper": loss.gripper,
-            "translation_mm": errors[:, :3].norm(dim=1).mean() * 1e3,
-            "rotation_mrad": errors[:, 3:].norm(dim=1).mean() * 1e3,
+            "translation_mm": distances.mean() * 1e3,
+            "rotation_mrad": angles.mean() * 1e3,
             "gripper_accuracy": right.float().mean(),
         }
         if near.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clar_core.control.spaces import KEYFRAME
 from clar_core.training.checkpoints import Checkpoint
 
 FILE = "README.md"
@@ -19,8 +20,7 @@ def write_instructions(directory: Path, checkpoint: Checkpoint) -> Path:
 def instructions(directory: Path, checkpoint: Checkpoint) -> str:
     """The text of the file, in Markdown."""
     tasks = [str(task) for task in checkpoint.provenance.get("tasks", [])] or ["<task>"]
-    spec, language = checkpoint.spec, checkpoint.instruction_features is not None
-    low, high = (", ".join(f"{v:g}" for v in box) for box in (spec.crop_min_m, spec.crop_max_m))
+    language = checkpoint.instruction_features is not None
     sentence = f' instruction:="{checkpoint.instructions[0]}"' if language and checkpoint.instructions else ""
     lines = [
         f"# A policy for {', '.join(tasks)}",
@@ -28,6 +28,34 @@ def instructions(directory: Path, checkpoint: Checkpoint) -> str:
         "`best/` has the lowest loss on held-out episodes, `last/` is the end of the run, `kept/` holds others. Each",
         "is a whole checkpoint: weights, normaliser, observation spec, provenance.",
         "",
+    ]
+    of_keyframes = checkpoint.action_space == KEYFRAME
+    lines += _for_rlbench(directory, tasks) if of_keyframes else _for_the_cell(directory, checkpoint, tasks, sentence)
+    if language:
+        known = "any sentence" if checkpoint.text_encoder is not None else "these sentences only"
+        lines += ["", "## Sentences", "", f"It understands {known}; it was trained with:", ""]
+        lines += [f"- {text}" for text in checkpoint.instructions]
+    return "\n".join(lines) + "\n"
+
+
+def _for_rlbench(directory: Path, tasks: list[str]) -> list[str]:
+    return [
+        "## How good",
+        "",
+        "It names the next keyframe's pose, which a planner goes to: no node of the robot takes it.",
+        "",
+        "```bash",
+        f"clar train controls {directory} --controls blind frozen_random",
+        f"clar eval rlbench {directory} --demos RLBENCH_DEMONSTRATIONS    # against stored keyframes",
+        f"clar eval rlbench {directory} --tasks {' '.join(tasks)}    # in the simulator",
+        "```",
+    ]
+
+
+def _for_the_cell(directory: Path, checkpoint: Checkpoint, tasks: list[str], sentence: str) -> list[str]:
+    spec = checkpoint.spec
+    low, high = (", ".join(f"{v:g}" for v in box) for box in (spec.crop_min_m, spec.crop_max_m))
+    return [
         "## Which one, and how good",
         "",
         "Choose on seeds of their own and try the chosen one on fresh ones, beside the controls:",
@@ -55,8 +83,3 @@ def instructions(directory: Path, checkpoint: Checkpoint) -> str:
         "- The camera may stand elsewhere than in training as long as it is calibrated.",
         "- The motion box of `cell.yaml` limits the arm whatever the policy says; begin with a hand on the stop.",
     ]
-    if language:
-        known = "any sentence" if checkpoint.text_encoder is not None else "these sentences only"
-        lines += ["", "## Sentences", "", f"It understands {known}; it was trained with:", ""]
-        lines += [f"- {text}" for text in checkpoint.instructions]
-    return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from clar_core.control.spaces import KEYFRAME
 from clar_core.data.augmentation import AugmentationConfig, PlanarMotion, augment, draw_motion
 from clar_core.geometry.points import inside_box
 from clar_core.geometry.poses import apply_delta, make_pose, rotation_vector_to_matrix
@@ -29,6 +30,28 @@ def test_moving_then_acting_equals_acting_then_moving() -> None:
         moved_then_acted = apply_delta(T_motion @ T_now, moved_action[:3], moved_action[3:6])
         np.testing.assert_allclose(moved_then_acted, acted_then_moved, atol=1e-5)
         assert moved_action[6] == action[6]
+
+
+def test_an_absolute_pose_moves_with_the_cloud_in_position_and_rotation() -> None:
+    rng = np.random.default_rng(4)
+    spec = ObservationSpec()
+    for _ in range(20):
+        motion = PlanarMotion(rng.uniform(-0.5, 0.5), rng.uniform(-0.08, 0.08, 3).astype("f4"), spec.centre_m)
+        T_motion = make_pose(motion.rotation, motion.pivot_m + motion.translation_m - motion.rotation @ motion.pivot_m)
+        T_next = make_pose(rotation_vector_to_matrix(rng.normal(size=3)), rng.uniform(0.3, 0.6, 3))
+        action = np.concatenate([proprioception(T_next, 0.0, spec)[:9], [1.0]]).astype(np.float32)
+        moved = motion.move_action(action, KEYFRAME)
+        np.testing.assert_allclose(moved[:9], proprioception(T_motion @ T_next, 0.0, spec)[:9], atol=1e-5)
+        assert moved[9] == 1.0
+
+
+def test_demonstrated_absolute_poses_lie_in_reach_wherever_they_are() -> None:
+    state, action = STEP.state.copy(), np.concatenate([STEP.state[:9], [1.0]]).astype(np.float32)
+    state[:3], action[:3] = (0.55, 0.0, 0.9), (0.5, 0.1, 0.2)
+    motions = [draw_motion(np.random.default_rng(s), state, action, SPEC, QUIET, space=KEYFRAME) for s in range(40)]
+    assert any(motion.yaw_rad for motion in motions)
+    for motion in motions:
+        assert motion.move_points(state[:3])[2] <= 0.9 + 1e-6
 
 
 def test_cloud_and_hand_keep_their_relation() -> None:
