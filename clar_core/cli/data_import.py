@@ -26,11 +26,15 @@ class Import:
     """RH20T: folder of scenes and calib; RLBench: folder of one task."""
     output: Path
     """Store to create, or to append to."""
-    observation: Annotated[str, tyro.conf.arg(help=OBSERVATION_HELP)] = "default"
+    observation: Annotated[str | None, tyro.conf.arg(help=f"{OBSERVATION_HELP}; the layout's own when left out")] = None
     points: int = 2048
     """Points kept of each cloud."""
     camera: str = "front"
     """RLBench: which camera."""
+    action: Literal["step", "keyframe"] = "step"
+    """RLBench: what a policy answers with, a step of 10 Hz or the next keyframe's pose (for `clar eval rlbench`)."""
+    between: int = 10
+    """RLBench, keyframes: observations from one labelled one to the next on the way; 0 labels keyframes alone."""
     serials: tuple[str, ...] = ()
     """RH20T: only these cameras; all fixed ones when left out."""
     descriptions: Path | None = None
@@ -42,18 +46,22 @@ def main(arguments: list[str]) -> int:
     options = tyro.cli(Import, prog="clar data import", args=arguments)
     from tqdm import tqdm
 
+    from clar_core.control.spaces import KEYFRAME, TCP_DELTA
     from clar_core.data.store import Store, StoreWriter
 
     skipped: Counter[str] = Counter()
     added = 0
     try:
-        spec = observation(options.observation)
+        spec = observation(options.observation or ("rlbench" if options.layout == "rlbench" else "default"))
+        if options.between < 0:
+            return fail(f"--between: expected 0 or more, got {options.between}")
         if not options.folder.is_dir():
             return fail(f"{options.folder}: no such folder")
-        writer = StoreWriter(options.output, spec, points_per_cloud=options.points)
-        there = {str(e.info.get("bag")) for e in Store(options.output).episodes}
+        space = KEYFRAME if options.layout == "rlbench" and options.action == "keyframe" else TCP_DELTA
+        writer = StoreWriter(options.output, spec, points_per_cloud=options.points, space=space)
+        there = {(e.task, str(e.info.get("bag"))) for e in Store(options.output).episodes}
         for episode in tqdm(_episodes(options, spec, skipped), unit="episode"):
-            if episode.info["bag"] not in there:
+            if (episode.task, episode.info["bag"]) not in there:
                 writer.append(episode)
                 added += 1
     except (ValueError, OSError) as error:
@@ -72,5 +80,14 @@ def _episodes(options: Import, spec: ObservationSpec, skipped: Counter[str]) -> 
             options.folder, spec, serials=options.serials, descriptions=options.descriptions, skipped=skipped
         )
     from clar_core.data import rlbench
+    from clar_core.data.rlbench_scene import T_BASE_WORLD
 
-    return rlbench.read_episodes(options.folder, spec, camera=options.camera, skipped=skipped)
+    return rlbench.read_episodes(
+        options.folder,
+        spec,
+        camera=options.camera,
+        T_base_world=T_BASE_WORLD,
+        of_keyframes=options.action == "keyframe",
+        between=options.between,
+        skipped=skipped,
+    )

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from clar_core.data.bag_faults import Calibration
 
 OBSERVATION_HELP = (
-    "default, cell (the simulated cell's), or the directory of a store or a checkpoint whose observation is to be met"
+    "default, cell (the simulated cell's), rlbench, or the directory of a store or a checkpoint whose observation is "
+    "to be met"
 )
 
 
@@ -28,6 +29,10 @@ def observation(name: str) -> ObservationSpec:
         from clar_core.simulation.env import CELL_SPEC
 
         return CELL_SPEC
+    if name == "rlbench":
+        from clar_core.data.rlbench_scene import SPEC
+
+        return SPEC
     directory = Path(name)
     if (directory / "zarr.json").exists():
         from clar_core.data.store import Store

@@ -163,11 +163,12 @@ def _prepare_machine(config: ImitationConfig) -> torch.device:
 
 
 def _model_config(config: ImitationConfig, language: Language | None, space: ActionSpace) -> PolicyConfig:
-    if space.absolute and config.chunk > 1:
-        raise TrainingError(
-            f"chunk: expected 1 with demonstrations of {space.name}, got {config.chunk}: the pose after the next "
-            "keyframe is not planned before that one is reached"
-        )
+    for name in ("history", "chunk"):
+        if space.absolute and getattr(config, name) > 1:
+            raise TrainingError(
+                f"{name}: expected 1 with demonstrations of {space.name}, got {getattr(config, name)}: keyframes have "
+                "no fixed rate, so the observation before and the pose after the next one are not those of a time"
+            )
     width = 0 if language is None else language.features.shape[1]
     head = PolicyHeadConfig(
         norm=config.head_norm,

@@ -9,11 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
-from clar_core.data.rlbench import DemonstrationError, keyframes, read_depth, read_episode, read_episodes
+from clar_core.cli.main import main
+from clar_core.control.spaces import KEYFRAME
+from clar_core.data.rlbench import keyframe_episode, read_episodes, step_episode
+from clar_core.data.rlbench_demo import DemonstrationError, keyframes, load_demonstration, read_depth
+from clar_core.data.rlbench_scene import SPEC as RLBENCH_SPEC
+from clar_core.data.rlbench_scene import T_BASE_WORLD
 from clar_core.data.safe_pickle import UnsafePickleError
-from clar_core.geometry.poses import make_pose, matrix_to_quaternion
+from clar_core.data.store import Store
+from clar_core.geometry.poses import make_pose, matrix_to_quaternion, rotation_from_6d
 from clar_core.observation.spec import ObservationSpec
 from tests.core.observation.scene import INTRINSICS, T_BASE_CAMERA, render
+from tests.rlbench_files import write_demonstrations
 
 SPEC = ObservationSpec(network_points=64)
 NEAR, FAR = 0.01, 4.5
@@ -71,7 +78,7 @@ def write_demo(rlbench, task, number=0, closes_at=8):
 
 
 def test_a_demonstration_becomes_an_episode_at_ten_hertz(rlbench, tmp_path):
-    episode = read_episode(write_demo(rlbench, tmp_path / "put_cube"), SPEC)
+    episode = step_episode(load_demonstration(write_demo(rlbench, tmp_path / "put_cube")), SPEC)
     assert len(episode) == 6
     assert (episode.task, episode.instruction) == ("put_cube", "put the cube away")
     np.testing.assert_allclose(episode.steps[0].action[:3], [0, 0, -0.008], atol=1e-6)
@@ -102,7 +109,7 @@ def test_reading_needs_no_rlbench_and_other_classes_are_refused(rlbench, tmp_pat
     folder = write_demo(rlbench, tmp_path / "t")
     (folder / "low_dim_obs.pkl").write_bytes(pickle.dumps(types.SimpleNamespace()))
     with pytest.raises(UnsafePickleError, match=r"types\.SimpleNamespace"):
-        read_episode(folder, SPEC)
+        load_demonstration(folder)
 
 
 def test_what_cannot_be_read_is_counted_and_the_others_are_read(rlbench, tmp_path):
@@ -122,3 +129,42 @@ def _without(rlbench):
     o = observation(rlbench, 0)
     o.misc = {}
     return o
+
+
+def test_a_demonstration_becomes_decisions_of_where_to_go_next(rlbench, tmp_path):
+    demonstration = load_demonstration(write_demo(rlbench, tmp_path / "put_cube"))
+    assert demonstration.keyframes() == [8, 12]
+    episode = keyframe_episode(demonstration, SPEC, between=0)
+    assert (len(episode), episode.action_space, episode.instruction) == (2, KEYFRAME, "put the cube away")
+    for step, now, then, is_open in zip(episode.steps, (0, 8), (8, 12), (0.0, 0.0), strict=True):
+        np.testing.assert_allclose(step.state[:3], (0.5, 0.0, 0.4 - 0.004 * now), atol=1e-6)
+        np.testing.assert_allclose(step.action[:3], (0.5, 0.0, 0.4 - 0.004 * then), atol=1e-6)
+        np.testing.assert_allclose(rotation_from_6d(step.action[3:9]), DOWN, atol=1e-6)
+        assert step.action[9] == is_open
+    on_the_way = keyframe_episode(demonstration, SPEC, between=3)
+    np.testing.assert_allclose(
+        [0.4 - s.state[2] for s in on_the_way.steps], 0.004 * np.array([0, 3, 6, 8, 11]), atol=1e-6
+    )
+    assert [round((0.4 - s.action[2]) / 0.004) for s in on_the_way.steps] == [8, 8, 8, 12, 12]
+
+
+def test_importing_keyframes_moves_the_world_to_the_arm_and_goes_on(tmp_path, capsys):
+    task = write_demonstrations(tmp_path, 2)
+    command = ["data", "import", "rlbench", str(task), "--action", "keyframe", "--output", str(tmp_path / "store")]
+    assert main(command) == 0
+    assert "2 episodes added" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "0 episodes added" in capsys.readouterr().out
+    store = Store(tmp_path / "store")
+    assert (store.action_space, store.spec) == (KEYFRAME, RLBENCH_SPEC)
+    demonstration = load_demonstration(task / "variation0/episodes/episode0", T_BASE_WORLD)
+    last = store.read("action")[store.episodes[0].end - 1]
+    np.testing.assert_allclose(last[:3], demonstration.poses[-1][:3, 3], atol=1e-6)
+    assert 0.4 < last[0] < 0.6
+    assert last[9] == 0
+    cloud = store.read("point_cloud")[0].astype(float)
+    cube = cloud[(cloud[:, 0] > 0.38) & (np.linalg.norm(cloud - last[:3], axis=1) < 0.06)]
+    assert len(cube) > 20
+    assert store.episodes[0].info["demonstration"] == demonstration.digest
+    assert main([*command[:-2], "--output", str(tmp_path / "store"), "--action", "step"]) == 1
+    assert "action space is keyframe_pose_and_gripper in this store" in capsys.readouterr().err

@@ -1,0 +1,3 @@
+"""Not RLBench: see README.md beside this package."""
+
+__version__ = "0.stand-in"

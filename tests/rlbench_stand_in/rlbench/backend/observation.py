@@ -1,0 +1,6 @@
+"""Stand-in, see README.md."""
+
+
+class Observation:
+    def __init__(self, **values):
+        self.__dict__.update(values)

@@ -1,0 +1,6 @@
+"""Stand-in, see README.md."""
+
+
+class Demo:
+    def __init__(self, observations):
+        self._observations = observations
