@@ -47,6 +47,8 @@ def _calibrate(word: str, summary: str, module: str) -> Command:
     return Command(("calibrate", word), summary, module, leading=(word,))
 
 
+_RLBENCH = "clar_core.cli.evaluate_rlbench"
+
 GROUPS: dict[str, tuple[Command, ...]] = {
     "See it work": (
         Command(("demo",), "run trials of a policy in the live simulated cell and write a report", "clar.demo.main"),
@@ -101,6 +103,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(("eval", "live"), "evaluate a checkpoint through the nodes, simulated or real", "clar.evaluation.main"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),
         Command(("eval", "metaworld"), "evaluate a checkpoint in MetaWorld", "clar_core.cli.evaluate_metaworld"),
+        Command(("eval", "rlbench"), "evaluate a policy of keyframes in RLBench, or on demonstrations", _RLBENCH),
         Command(("reproduce",), "a table of the paper, as far as it can run here", "clar_core.cli.reproduce"),
     ),
 }

@@ -45,7 +45,7 @@ class Journal:
             for leftover in (directory / "identity.json", self._path):
                 leftover.unlink(missing_ok=True)
             shutil.rmtree(self._states, ignore_errors=True)
-        self._identify(directory / "identity.json", json.loads(json.dumps(identity)))
+        check_identity(directory, identity)
         self._read()
 
     def trials(self, arm: str) -> dict[int, Trial]:
@@ -75,21 +75,6 @@ class Journal:
     def _states_path(self, arm: str, seed: int) -> Path:
         return self._states / f"{arm.replace('/', '.')}.{seed}.npz"
 
-    def _identify(self, path: Path, identity: dict[str, Any]) -> None:
-        if not path.exists():
-            path.write_text(json.dumps(identity, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-            return
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise JournalError(f"{path}: not valid JSON ({error}); start again with --restart") from error
-        for name in sorted(set(there) | set(identity)):
-            if there.get(name) != identity.get(name):
-                raise JournalError(
-                    f"{self.directory}: holds another evaluation: {name} was {there.get(name)!r} and is "
-                    f"{identity.get(name)!r} now; choose another --output, or throw it away with --restart"
-                )
-
     def _read(self) -> None:
         if not self._path.exists():
             return
@@ -109,3 +94,26 @@ class Journal:
                     "again, or start again with --restart"
                 ) from error
             self._trials.setdefault(arm, {})[trial.seed] = trial
+
+
+def check_identity(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Write what is evaluated into a folder, or compare it with what is written there.
+
+    Raises:
+        JournalError: the folder holds another evaluation; the message names what differs.
+    """
+    path = directory / "identity.json"
+    mine = json.loads(json.dumps(identity))
+    if not path.exists():
+        path.write_text(json.dumps(mine, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise JournalError(f"{path}: not valid JSON ({error}); start again with --restart") from error
+    for name in sorted(set(there) | set(mine)):
+        if there.get(name) != mine.get(name):
+            raise JournalError(
+                f"{directory}: holds another evaluation: {name} was {there.get(name)!r} and is "
+                f"{mine.get(name)!r} now; choose another --output, or throw it away with --restart"
+            )

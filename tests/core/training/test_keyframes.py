@@ -134,8 +134,10 @@ def test_a_gripper_that_is_to_change_is_marked(tmp_path: Path) -> None:
 
 
 def test_training_learns_keyframes_and_reports_millimetres_and_angles(tmp_path: Path) -> None:
-    run = config(tmp_path, encoder="dp3", samples=6000, batch_size=16, validate_every=600, augment=False)
-    write_keyframes(tmp_path / "many", range(40))
+    run = config(
+        tmp_path, learning_rate=3e-3, encoder="dp3", samples=3200, batch_size=16, validate_every=400, augment=False
+    )
+    write_keyframes(tmp_path / "many", range(24))
     best = train_imitation(replace(run, stores=(tmp_path / "many",)))
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     first, last = lines[0], lines[-1]

@@ -1,8 +1,19 @@
 """Stand-in, see README.md."""
 
+from pyrep.const import RenderMode
+
 
 class CameraConfig:
-    def __init__(self, rgb=True, depth=True, point_cloud=True, mask=True, image_size=(128, 128), depth_in_meters=False):
+    def __init__(
+        self,
+        rgb=True,
+        depth=True,
+        point_cloud=True,
+        mask=True,
+        image_size=(128, 128),
+        render_mode=RenderMode.OPENGL3,
+        depth_in_meters=False,
+    ):
         self.rgb, self.depth, self.point_cloud, self.mask = rgb, depth, point_cloud, mask
         self.image_size, self.depth_in_meters = image_size, depth_in_meters
 
