@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         for line in missing_of(table):
             print(f"  not run: {line}")
         if not jobs_of(config):
-            print(f"nothing of it runs by this command; what there is instead: {table.instead}")
+            print(f"nothing of it runs by this command; what there is instead:\n{table.instead}")
             return 0
         everything = jobs_of(ReproduceConfig(table=config.table))
         rates = {e: training_rate(e, config.threads) for e in sorted({job.row.encoder for job in everything})}

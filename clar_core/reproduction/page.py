@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clar_core.data.metaworld import DEFAULT_CAMERA
 from clar_core.evaluation.statistics import Proportion
+from clar_core.reproduction.imported import Imported, read_imported
 from clar_core.reproduction.run import FULL_SAMPLES
 from clar_core.reproduction.tables import TABLES, Row, Table
 
@@ -21,12 +23,12 @@ cannot be.
 
 
 def write_page(results: Path, page: Path) -> Path:
-    """Write the page from ``<results>/*.json``; returns its path.
+    """Write the page from ``<results>/*.json`` and what others report, in ``imported/`` beside; returns its path.
 
     Raises:
-        ValueError: a file is not one of ``clar reproduce``; named.
+        ValueError: a file is not one of ``clar reproduce``, or not one of imported results; named.
     """
-    page.write_text(text_of(read_results(results)), encoding="utf-8")
+    page.write_text(text_of(read_results(results), read_imported(results.parent / "imported")), encoding="utf-8")
     return page
 
 
@@ -48,7 +50,7 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def text_of(results: dict[str, list[dict[str, Any]]]) -> str:
+def text_of(results: dict[str, list[dict[str, Any]]], imported: Sequence[Imported] = ()) -> str:
     """The page in Markdown."""
     parts = [_HEAD]
     for name, table in TABLES.items():
@@ -61,7 +63,20 @@ def text_of(results: dict[str, list[dict[str, Any]]]) -> str:
             parts.append(f"What of it runs here:\n\n```bash\n{table.instead}\n```\n")
         for command in dict.fromkeys(result["command"] for result in mine):
             parts.append(f"```bash\n{command}\n```\n")
+        if by_hand := [row for row in table.rows if row.command]:
+            commands = "\n".join(f"{row.command}    # {row.name}" for row in by_hand)
+            parts.append(f"With what they lack, by hand:\n\n```bash\n{commands}\n```\n")
+    parts += [_of_others(one) for one in imported]
     return "\n".join(parts)
+
+
+def _of_others(imported: Imported) -> str:
+    lines = [f"## As others report it: {imported.method}\n", f"{imported.citation}\n"]
+    lines += [_line(["setting", "benchmark", "success", "mean", "reported by"]), _line(["---"] * 5)]
+    for r in imported.results:
+        tasks = ", ".join(f"{task} {value:g}" for task, value in r.success_percent.items()) or "-"
+        lines.append(_line([r.setting, r.benchmark, tasks, f"{r.mean_percent:g}", r.source]))
+    return "\n".join(lines) + "\n\nNone of these figures was measured here.\n"
 
 
 def _paper(table: Table, run: set[str]) -> str:

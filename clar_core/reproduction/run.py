@@ -117,7 +117,11 @@ def jobs_of(config: ReproduceConfig) -> list[Job]:
 
 def missing_of(table: Table) -> list[str]:
     """One line a row that cannot run here."""
-    return [f"{row.name}: lacks {row.lacks}" for row in table.rows if row.lacks]
+    return [
+        f"{row.name}: lacks {row.lacks}" + (f"; with that: {row.command}" if row.command else "")
+        for row in table.rows
+        if row.lacks
+    ]
 
 
 def training_rate(encoder: str, threads: int = 0) -> float:

@@ -12,6 +12,7 @@ from clar_core.cli import reproduce as command
 from clar_core.data.metaworld import MetaWorldConfig
 from clar_core.models.registry import PRESETS
 from clar_core.reproduction import run
+from clar_core.reproduction.imported import read_imported
 from clar_core.reproduction.page import read_results, text_of, write_page
 from clar_core.reproduction.run import ReproduceConfig, hours, jobs_of, missing_of
 from clar_core.reproduction.tables import TABLES
@@ -97,10 +98,38 @@ def test_the_page_says_which_rows_have_not_been_run(tmp_path: Path) -> None:
     assert "80.0 % (20 of 25, 95 % interval" in page
     assert "Not run yet, though they can be: PointNet++" in page
     assert "Tasks not run yet, of PointNet: lever-pull" in page
-    assert "| RVT-2(M) | 88 | 100 | 12 | 100 | 75 | not run (1) |" in page
+    assert "| RVT-2(M) | 88 | 100 | 12 | 100 | 75 | not run (2) |" in page
+    assert "clar eval rlbench RVT/rvt/runs/rvt2/model_99.pth --policy rvt2" in page
     assert "\n1. Lacks RLBench and CoppeliaSim" in page
     assert page.count("**None of our rows has been run.**") == 3
     assert text_of({}).count("**None of our rows has been run.**") == 4
+
+
+def test_what_others_report_is_shown_with_its_source_and_a_figure_without_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "imported").mkdir()
+    reported = {"setting": "two cameras", "benchmark": "RLBench", "success_percent": {"close_box": 96}}
+    document = {
+        "method": "Other",
+        "citation": "Somebody 2024",
+        "results": [reported | {"mean_percent": 96, "source": "x"}],
+    }
+    (tmp_path / "imported/other.json").write_text(json.dumps(document))
+    page = write_page(tmp_path / "tables", tmp_path / "page.md").read_text()
+    assert "## As others report it: Other" in page
+    assert "| two cameras | RLBench | close_box 96 | 96 | x |" in page
+    document["results"] = [reported | {"mean_percent": 96}]
+    (tmp_path / "imported/other.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"other.json: expected results of others with .*source"):
+        write_page(tmp_path / "tables", tmp_path / "page.md")
+
+
+def test_the_imported_results_are_those_of_the_table() -> None:
+    imported = next(one for one in read_imported(Path("docs/results/imported")) if one.method == "RVT-2")
+    rows = {row.name: row.paper for row in TABLES["table2"].rows}
+    for result, name in zip(imported.results, ("RVT-2", "RVT-2(M)"), strict=False):
+        assert {**result.success_percent, "mean": result.mean_percent} == rows[name]
+        assert sum(result.success_percent.values()) / 4 == pytest.approx(result.mean_percent)
 
 
 def test_a_file_that_holds_no_results_is_named(tmp_path: Path) -> None:
@@ -114,5 +143,6 @@ def test_the_command_says_what_is_missing_and_what_there_is_instead(capsys: pyte
     text = capsys.readouterr().out
     assert "not run: RVT-2: lacks RLBench" in text
     assert "clar data import" in text
+    assert "with that: clar eval rlbench outputs/training/close_box_pointnet" in text
     assert command.main(["tabel2"]) == 1
     assert "did you mean table2" in capsys.readouterr().err
