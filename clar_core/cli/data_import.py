@@ -33,8 +33,8 @@ class Import:
     """RLBench: which camera."""
     action: Literal["step", "keyframe"] = "step"
     """RLBench: what a policy answers with, a step of 10 Hz or the next keyframe's pose (for `clar eval rlbench`)."""
-    between: int = 10
-    """RLBench, keyframes: observations from one labelled one to the next on the way; 0 labels keyframes alone."""
+    between: int = 0
+    """RLBench, keyframes: label every so many observations on the way, too, for policies that can tell these apart."""
     serials: tuple[str, ...] = ()
     """RH20T: only these cameras; all fixed ones when left out."""
     descriptions: Path | None = None

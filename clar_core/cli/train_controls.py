@@ -52,5 +52,5 @@ def main(arguments: list[str]) -> int:
         )
     except (ValueError, OSError, TrainingError) as error:
         return fail(str(error))
-    print(f"controls: {', '.join(map(str, made.values()))}\nnext: clar eval cell {options.run}")
+    print(f"controls: {', '.join(map(str, made.values()))}\nnext: evaluate {options.run} again, as its README.md says")
     return 0

@@ -29,9 +29,6 @@ from clar_core.observation.spec import ObservationSpec
 STRIDE = 2
 """Observations of 20 Hz to a step of 10 Hz."""
 
-BETWEEN = 10
-"""Observations from one labelled one to the next on the way to a keyframe, as PerAct and RVT take them."""
-
 
 def read_episodes(
     task_folder: Path,
@@ -40,7 +37,7 @@ def read_episodes(
     camera: str = "front",
     T_base_world: Array | None = None,
     of_keyframes: bool = False,
-    between: int = BETWEEN,
+    between: int = 0,
     skipped: Counter[str] | None = None,
 ) -> Iterator[Episode]:
     """All demonstrations of one task.
@@ -89,12 +86,14 @@ def step_episode(demonstration: Demonstration, spec: ObservationSpec, *, camera:
 
 
 def keyframe_episode(
-    demonstration: Demonstration, spec: ObservationSpec, *, camera: str = "front", between: int = BETWEEN
+    demonstration: Demonstration, spec: ObservationSpec, *, camera: str = "front", between: int = 0
 ) -> Episode:
     """A demonstration as decisions: what is seen at its beginning and at each keyframe, and where to go next.
 
     Args:
-        between: on the way, every so many observations, is labelled with the same keyframe; 0 takes none.
+        between: on the way, every so many observations, one is labelled with the same keyframe; 0 takes none. PerAct
+            and RVT take every tenth. Shortly before a keyframe all looks as at it, with another label: a policy that
+            regresses answers with the middle of the two.
 
     Raises:
         DemonstrationError: as :func:`step_episode`.

@@ -105,6 +105,7 @@ def _notes(evaluation: KeyframeEvaluation) -> list[str]:
 def _page(evaluation: KeyframeEvaluation, command: str) -> Report:
     mine = evaluation.of(POLICY)
     f = figures(mine)
+    low, high = f["gripper"]["wilson_95"]
     page = Report(
         f"{', '.join(evaluation.tasks)}: {f['position_mm']['p50']:.1f} mm, {f['rotation_deg']['p50']:.1f} degrees",
         f"{evaluation.config.checkpoint}. {_SAYS}",
@@ -113,7 +114,11 @@ def _page(evaluation: KeyframeEvaluation, command: str) -> Report:
         [
             Tile("Position", f"{f['position_mm']['p50']:.1f} mm", f"median; p99 {f['position_mm']['p99']:.1f} mm"),
             Tile("Rotation", f"{f['rotation_deg']['p50']:.1f}°", f"median; p99 {f['rotation_deg']['p99']:.1f}°"),
-            Tile("Gripper", _share(f["gripper"]), "95 % interval (Wilson)"),
+            Tile(
+                "Gripper",
+                f"{f['gripper']['right']} of {f['gripper']['of']}",
+                f"95 % interval {100 * low:.0f}-{100 * high:.0f} % (Wilson)",
+            ),
             Tile("Decisions", str(f["decisions"]), f"in {f['demonstrations']} demonstrations"),
         ]
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clar_core.geometry.poses import Array, pose_from_quaternion
 
@@ -34,6 +35,28 @@ def require_rvt2() -> None:
             importlib.import_module(module)
     except ImportError as error:
         raise Rvt2MissingError(f"{INSTALL}\n({error})") from error
+
+
+def agent_input(observation: Any, tokens: NDArray[Any], progress: float) -> dict[str, NDArray[Any]]:
+    """What the agent is shown of RLBench's observation, by its own names.
+
+    Args:
+        observation: RLBench's, with colour and points of all ``CAMERAS``.
+        tokens: (77,) of the sentence.
+        progress: of the trial, from 0 to 1.
+
+    Returns:
+        ``<camera>_rgb`` and ``<camera>_point_cloud`` (3, h, w) float32, colour in 0..255, points in the world's metres;
+        ``low_dim_state`` (4,) float32: gripper open, both fingers in metres, time from 1 down to -1; the tokens.
+    """
+    fingers = np.clip(observation.gripper_joint_positions, 0.0, _FINGER_MAX_M)
+    state = np.array([observation.gripper_open, *fingers, 1.0 - 2.0 * progress], dtype=np.float32)
+    values: dict[str, NDArray[Any]] = {"low_dim_state": state, "lang_goal_tokens": tokens}
+    for camera in CAMERAS:
+        for name in ("rgb", "point_cloud"):
+            image = np.asarray(getattr(observation, f"{camera}_{name}"), dtype=np.float32)
+            values[f"{camera}_{name}"] = np.ascontiguousarray(image.transpose(2, 0, 1))
+    return values
 
 
 class Rvt2:
@@ -79,16 +102,7 @@ class Rvt2:
 
     def decide(self, observation: Any) -> tuple[Array, bool]:
         """See ``KeyframeActor``."""
-        fingers = np.clip(observation.gripper_joint_positions, 0.0, _FINGER_MAX_M)
-        time = 1.0 - 2.0 * self._step / self._last
-        values = {
-            "low_dim_state": np.array([observation.gripper_open, *fingers, time], dtype=np.float32),
-            "lang_goal_tokens": self._tokens[0],
-        }
-        for camera in CAMERAS:
-            for name in ("rgb", "point_cloud"):
-                image = np.asarray(getattr(observation, f"{camera}_{name}"), dtype=np.float32)
-                values[f"{camera}_{name}"] = np.ascontiguousarray(image.transpose(2, 0, 1))
+        values = agent_input(observation, self._tokens[0], self._step / self._last)
         # Its networks expect a batch and a history in front, of one each.
         batch = {name: self._torch.from_numpy(v)[None, None].to("cuda:0") for name, v in values.items()}
         with self._torch.no_grad():

@@ -21,7 +21,7 @@ from clar_core.evaluation.keyframes import KeyframeEvaluationConfig, evaluate_ke
 from clar_core.evaluation.rlbench import RLBenchEvaluationConfig, Rollouts, run_trial
 from clar_core.evaluation.rlbench_actors import KeyframePolicy
 from clar_core.evaluation.rlbench_simulator import Simulator, SimulatorMissingError, UnreachableError
-from clar_core.evaluation.rvt2 import Rvt2, Rvt2MissingError
+from clar_core.evaluation.rvt2 import CAMERAS, Rvt2, Rvt2MissingError, agent_input
 from clar_core.geometry.poses import inverse, make_pose, pose_from_quaternion, rotation_vector_to_matrix
 from clar_core.models import registry
 from clar_core.runtime import PolicyOutputError
@@ -266,6 +266,21 @@ def test_rvt2_says_what_to_install_and_which_file_it_lacks(tmp_path: Path) -> No
         Rvt2(tmp_path / "model_99.pth", 25)
     with pytest.raises(ValueError, match="--tasks: RVT-2's weights do not say"):
         RLBenchEvaluationConfig(checkpoint=str(tmp_path / "model_99.pth"), policy="rvt2")
+
+
+def test_rvt2_is_shown_what_its_own_evaluation_shows_it() -> None:
+    with stand_in():
+        simulator = Simulator("close_box", cameras=CAMERAS, image_size=128, colour=True)
+        _, observation = simulator.reset(0)
+    observation.front_rgb[3, 5] = (10, 20, 250)
+    observation.gripper_joint_positions = np.array([0.0401, 0.02])
+    shown = agent_input(observation, np.arange(77), progress=0.25)
+    assert {name: value.shape for name, value in shown.items() if name.startswith(CAMERAS)} == {
+        f"{camera}_{name}": (3, 128, 128) for camera in CAMERAS for name in ("rgb", "point_cloud")
+    }
+    assert shown["front_rgb"][:, 3, 5].tolist() == [10, 20, 250]
+    np.testing.assert_allclose(shown["low_dim_state"], [1.0, 0.04, 0.02, 0.5])
+    assert {value.dtype for name, value in shown.items() if name != "lang_goal_tokens"} == {np.dtype(np.float32)}
 
 
 def test_a_policy_of_steps_is_refused_by_name(tmp_path: Path, demonstrations: Path) -> None:
