@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
     from tqdm import tqdm
 
     from clar_core.control.spaces import KEYFRAME, TCP_DELTA
+    from clar_core.data.rlbench_demo import check_task_folder
     from clar_core.data.store import Store, StoreWriter
 
     skipped: Counter[str] = Counter()
@@ -57,6 +58,8 @@ def main(arguments: list[str]) -> int:
             return fail(f"--between: expected 0 or more, got {options.between}")
         if not options.folder.is_dir():
             return fail(f"{options.folder}: no such folder")
+        if options.layout == "rlbench":
+            check_task_folder(options.folder)
         space = KEYFRAME if options.layout == "rlbench" and options.action == "keyframe" else TCP_DELTA
         writer = StoreWriter(options.output, spec, points_per_cloud=options.points, space=space)
         there = {(e.task, str(e.info.get("bag"))) for e in Store(options.output).episodes}

@@ -126,6 +126,14 @@ def load_demonstration(folder: Path, T_base_world: Array | None = None) -> Demon
     )
 
 
+def check_task_folder(folder: Path) -> None:
+    """Raise DemonstrationError, with what there is instead, where a folder is not that of one task."""
+    tasks = task_folders(folder)
+    if tasks != [folder]:
+        names = ", ".join(task.name for task in tasks)
+        raise DemonstrationError(f"{folder}: expected the folder of one task, this one holds several: {names}")
+
+
 def demonstration_folders(task_folder: Path) -> list[Path]:
     """Folders of a task's demonstrations, in the order of their numbers."""
     return [

@@ -66,8 +66,8 @@ class RLBenchEvaluationConfig(EvaluationConfig):
         return ()
 
     def identity(self, contenders: Sequence[Contender]) -> dict[str, Any]:
-        """See :class:`EvaluationConfig`; of RVT-2, its file's digest."""
-        values = super().identity(contenders)
+        """See :class:`EvaluationConfig`; RLBench's version too, and of RVT-2 its file's digest."""
+        values = super().identity(contenders) | {"rlbench": require_simulator()}
         if self.policy == RVT2:
             values["weights"] = {c.key: _file_digest(Path(c.source)) for c in contenders}
         return values

@@ -30,11 +30,12 @@ class UnreachableError(RuntimeError):
     """The planner found no path to a pose, or the pose lies outside the workspace."""
 
 
-def require_simulator() -> None:
-    """Raise SimulatorMissingError unless the simulator can be imported."""
+def require_simulator() -> str:
+    """RLBench's version. Raises SimulatorMissingError unless the simulator can be imported."""
     try:
         for module in ("pyrep.backend.sim", "rlbench.environment"):
             importlib.import_module(module)
+        return str(importlib.import_module("rlbench").__version__)
     except ImportError as error:
         raise SimulatorMissingError(f"{INSTALL}\n({error})") from error
 

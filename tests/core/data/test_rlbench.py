@@ -168,3 +168,14 @@ def test_importing_keyframes_moves_the_world_to_the_arm_and_goes_on(tmp_path, ca
     assert store.episodes[0].info["demonstration"] == demonstration.digest
     assert main([*command[:-2], "--output", str(tmp_path / "store"), "--action", "step"]) == 1
     assert "action space is keyframe_pose_and_gripper in this store" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_of_one_task_is_refused_and_leaves_nothing(tmp_path, capsys):
+    for task in ("close_box", "water_plants"):
+        write_demonstrations(tmp_path / "demos", 1, task)
+    command = ["data", "import", "rlbench", str(tmp_path / "demos"), "--output", str(tmp_path / "store")]
+    assert main(command) == 1
+    assert "holds several: close_box, water_plants" in capsys.readouterr().err
+    assert main([*command[:3], str(tmp_path), *command[4:]]) == 1
+    assert "expected <task>/variation0/episodes/episode0" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()

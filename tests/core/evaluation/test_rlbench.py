@@ -301,4 +301,5 @@ def test_the_whole_command_runs_trials_in_a_worker(run: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     values = json.loads((tmp_path / "out/results.json").read_text())
     assert values["results"][0]["tasks"]["close_box"]["trials"] == 1
+    assert values["evaluation"]["rlbench"] == "0.stand-in"
     assert "in RLBench" in (tmp_path / "out/report.html").read_text()
