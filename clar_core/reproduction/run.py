@@ -20,8 +20,7 @@ from clar_core.evaluation.cell import run_evaluation
 from clar_core.evaluation.cell_report import write_results
 from clar_core.evaluation.metaworld import MetaWorldEvaluationConfig
 from clar_core.evaluation.progress import shown_on
-from clar_core.losses import policy_loss
-from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
+from clar_core.models.registry import build_policy, policy_preset
 from clar_core.reproduction.tables import TABLES, Row, Table
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
@@ -124,13 +123,16 @@ def training_rate(encoder: str, threads: int = 0) -> float:
     """Training samples a second of an encoder on this machine if it does nothing else, from processor time."""
     if threads:
         torch.set_num_threads(threads)
-    policy = build_policy(PolicyConfig(encoder=encoder_preset(encoder))).train()
-    points, state = torch.rand(8, 1024, 3) * 2 - 1, torch.zeros(8, 10)
-    target = torch.full((8, 7), 0.5)
+    config = policy_preset(encoder)
+    policy, head = build_policy(config).train(), config.head
+    points, state = torch.rand(8, head.history, 1024, 3) * 2 - 1, torch.zeros(8, head.history, 10)
+    if head.history == 1:
+        points, state = points[:, 0], state[:, 0]
+    target = torch.full((8, head.chunk, 7) if head.chunk > 1 else (8, 7), 0.5)
     taken = []
     for _ in range(2):
         begun = time.process_time()
-        policy_loss(policy(points, state), target).total.backward()  # type: ignore[no-untyped-call]
+        policy.loss(policy.encode(points), state, target).total.backward()  # type: ignore[no-untyped-call]
         taken.append((time.process_time() - begun) / torch.get_num_threads())
     return len(state) / min(taken)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from clar_core.models.policy import ACTION_DIM, Policy
+from clar_core.models.policy import ACTION_DIM, BasePolicy
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.observation.spec import ObservationSpec
 from clar_core.training.checkpoint_files import (
@@ -69,7 +69,7 @@ class Checkpoint:
         provenance: JSON values.
     """
 
-    policy: Policy
+    policy: BasePolicy
     config: PolicyConfig
     spec: ObservationSpec
     normalizer: Normalizer
@@ -155,7 +155,7 @@ def check_observation(checkpoint: Observed, spec: ObservationSpec) -> None:
         )
 
 
-def _load_policy(path: Path, content: bytes, config: PolicyConfig, sentences: int) -> tuple[Policy, Tensor | None]:
+def _load_policy(path: Path, content: bytes, config: PolicyConfig, sentences: int) -> tuple[BasePolicy, Tensor | None]:
     tensors = read_tensors(path, content)
     features = tensors.pop(_LANGUAGE, None)
     if (features is None) != (config.head.language_dim == 0):
