@@ -172,7 +172,10 @@ def collect(config: CollectConfig, progress: Callable[[int, int], Any] | None = 
     Raises:
         StoreError: the directory holds something else.
         UnknownTaskError: no such task.
+        CheckpointError, ValueError: the policy cannot be read, or sees images and none are made.
     """
+    if config.policy is not None:
+        _check_sight(config.policy, config.image_size)
     writer = StoreWriter(config.store, config.env.spec, image_size=config.image_size)
     kept = attempts = successes = 0
     for episode in _in_order(config):
@@ -199,6 +202,19 @@ def _in_order(config: CollectConfig) -> Iterator[Episode]:
 
     episodes = map_unordered(_run_seed, seeds(), workers=config.workers, setup=_begin_worker, setup_arguments=(config,))
     yield from in_order(episodes, config.first_seed)
+
+
+def _check_sight(policy: Path, image_size: int) -> None:
+    """Raise ValueError for a policy that sees images of another size than those that are made."""
+    from clar_core.models.registry import image_pixels
+    from clar_core.training.checkpoints import load_checkpoint
+
+    pixels = image_pixels(load_checkpoint(policy).config.encoder)
+    if pixels not in (0, image_size):
+        raise ValueError(
+            f"image_size: the policy of {policy} sees colour images of {pixels} pixels, "
+            f"expected --image-size {pixels}, got {image_size}"
+        )
 
 
 class _PolicyDriver:

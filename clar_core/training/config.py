@@ -30,7 +30,7 @@ class ImitationConfig:
         chunk: actions that are predicted at once; the head's own number when left out.
         head_norm: normalisation of the joined modalities in the head ``mlp``.
         init_from: whose weights training starts from: a policy's checkpoint, or, for the encoder alone, a checkpoint of
-            ``clar pretrain`` or a file of Point-MAE.
+            ``clar pretrain``, a file of Point-MAE, or one of the weights that others published for this encoder.
         init_encoder_only: take only its encoder.
         encoder_training: ``scratch`` at the head's rate, ``finetune`` at a tenth of it, ``frozen`` at ``init_from``,
             ``frozen_random`` as a control. The features of a frozen encoder are computed once.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clar_core.models.registry import image_pixels
+from clar_core.observation.spec import ObservationSpec
 from clar_core.training.checkpoints import Checkpoint
 
 FILE = "README.md"
@@ -20,7 +22,6 @@ def instructions(directory: Path, checkpoint: Checkpoint) -> str:
     """The text of the file, in Markdown."""
     tasks = [str(task) for task in checkpoint.provenance.get("tasks", [])] or ["<task>"]
     spec, language = checkpoint.spec, checkpoint.instruction_features is not None
-    low, high = (", ".join(f"{v:g}" for v in box) for box in (spec.crop_min_m, spec.crop_max_m))
     sentence = f' instruction:="{checkpoint.instructions[0]}"' if language and checkpoint.instructions else ""
     lines = [
         f"# A policy for {', '.join(tasks)}",
@@ -37,6 +38,27 @@ def instructions(directory: Path, checkpoint: Checkpoint) -> str:
         f"clar eval cell {directory}",
         "```",
         "",
+    ]
+    if pixels := image_pixels(checkpoint.config.encoder):
+        lines += [
+            "## Where it runs",
+            "",
+            f"It sees colour images of {pixels} pixels, from where the camera stood in training. The live stack gives",
+            "policies clouds only and refuses it.",
+        ]
+    else:
+        lines += _live(directory, tasks, spec, sentence)
+    if language:
+        known = "any sentence" if checkpoint.text_encoder is not None else "these sentences only"
+        lines += ["", "## Sentences", "", f"It understands {known}; it was trained with:", ""]
+        lines += [f"- {text}" for text in checkpoint.instructions]
+    return "\n".join(lines) + "\n"
+
+
+def _live(directory: Path, tasks: list[str], spec: ObservationSpec, sentence: str) -> list[str]:
+    """How to run it on the live stack, simulated and real."""
+    low, high = (", ".join(f"{v:g}" for v in box) for box in (spec.crop_min_m, spec.crop_max_m))
+    return [
         "## In the live simulated cell",
         "",
         "```bash",
@@ -55,8 +77,3 @@ def instructions(directory: Path, checkpoint: Checkpoint) -> str:
         "- The camera may stand elsewhere than in training as long as it is calibrated.",
         "- The motion box of `cell.yaml` limits the arm whatever the policy says; begin with a hand on the stop.",
     ]
-    if language:
-        known = "any sentence" if checkpoint.text_encoder is not None else "these sentences only"
-        lines += ["", "## Sentences", "", f"It understands {known}; it was trained with:", ""]
-        lines += [f"- {text}" for text in checkpoint.instructions]
-    return "\n".join(lines) + "\n"

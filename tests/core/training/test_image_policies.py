@@ -18,7 +18,7 @@ from clar_core.models import registry
 from clar_core.models.baselines.published import PublishedWeightsError
 from clar_core.models.registry import PolicyConfig, build_encoder, build_policy
 from clar_core.runtime import PolicyRuntime
-from clar_core.simulation.collect import rollout
+from clar_core.simulation.collect import CollectConfig, collect, rollout
 from clar_core.simulation.env import CellEnv, EnvConfig, Observation
 from clar_core.training.checkpoints import load_checkpoint, save_checkpoint
 from clar_core.training.config import ImitationConfig
@@ -74,6 +74,9 @@ def test_a_frozen_encoder_with_published_weights_trains_a_head_that_acts_on_imag
     best = train_imitation(run)
     losses = [json.loads(line)["train/loss"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.8 * losses[0]
+    text = (tmp_path / "run/README.md").read_text()
+    assert "colour images of 32 pixels" in text
+    assert "policy.launch.py" not in text, "the live stack refuses it"
     kept = load_checkpoint(best).policy.state_dict()
     published = torch.load(weights, weights_only=True)["model"]
     assert all(torch.equal(kept[f"encoder.vit.{name}"], value) for name, value in published.items())
@@ -155,6 +158,13 @@ def test_a_policy_without_an_image_says_what_it_needs(tmp_path: Path) -> None:
         policy.act(step.cloud, step.state)
     with pytest.raises(ValueError, match=r"got uint8 \(16, 16, 3\)"):
         policy.act(None, step.state, image=np.zeros((16, 16, 3), np.uint8))
+
+
+def test_corrections_of_a_policy_that_sees_images_need_images(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "policy", image_checkpoint())
+    with pytest.raises(ValueError, match=r"image_size: .* expected --image-size 32, got 0"):
+        collect(CollectConfig(policy=tmp_path / "policy", directory=tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_cell_shows_a_policy_its_image_and_records_it(tmp_path: Path) -> None:
