@@ -34,8 +34,8 @@ OTHER_CAMERA = "corner2"
 _PIXELS = {DEFAULT_CAMERA: (320, 240), OTHER_CAMERA: (640, 480)}
 """The other camera stands farther off: at the first one's size it leaves fewer points than the network sees."""
 _STEPS = 200
-_EPISODE_S, _ROLLOUT_S = 4.0, 4.0
-"""Seconds on one core, rendering through OSMesa: measured, and rounded up."""
+_EPISODE_S, _IMAGE_EPISODE_S, _ROLLOUT_S = 4.0, 13.0, 4.0
+"""Seconds on one core, rendering through OSMesa, without and with images kept: measured, and rounded up."""
 _HEAD_RATE = 10_000.0
 """Training samples a second of the head alone, on features that are made once: measured, and rounded down."""
 
@@ -177,8 +177,8 @@ def hours(config: ReproduceConfig, rates: dict[str, float], *, full: bool) -> fl
     """Estimated hours on this machine of what was asked for, or of the whole table as the paper ran it."""
     asked = ReproduceConfig(table=config.table, weights=config.weights) if full else config
     jobs = jobs_of(asked)
-    stores = {_store_of(task, job.row, asked) for job in jobs for task in job.tasks}
-    seconds = EPISODES * _EPISODE_S * len(stores)
+    stores = {_store_of(task, job.row, asked): job.row.sees_images for job in jobs for task in job.tasks}
+    seconds = EPISODES * sum(_IMAGE_EPISODE_S if images else _EPISODE_S for images in stores.values())
     for job in jobs:
         rate, rollout_s = rates[job.row.encoder], _ROLLOUT_S
         if job.row.sees_images:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import cv2
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from clar_core.data.views import Instant, View, ViewWriter
 from clar_core.geometry.poses import Array
@@ -90,12 +91,12 @@ def render_scene(seed: int, config: ViewsConfig, spec: ObservationSpec = CELL_SP
     scene = draw_scene(rng, config.kinds, config.objects)
     state = SceneState(scene, rng)
     depth_camera = DepthCamera(state.model)
-    image_camera = ImageCamera(state.model, IMAGE_PIXELS)
+    image_camera, labels = ImageCamera(state.model, IMAGE_PIXELS), state.geom_labels()
     try:
         instants = []
         for _ in range(config.instants):
             state.place_robot(rng)
-            views = [_view(state, depth_camera, image_camera, i, rng, spec) for i in range(config.cameras)]
+            views = [_view(state, depth_camera, image_camera, labels, i, rng, spec) for i in range(config.cameras)]
             instants.append(_instant(state, scene, views, seed, spec))
         return instants
     finally:
@@ -135,6 +136,7 @@ def _view(
     state: SceneState,
     depth_camera: DepthCamera,
     image_camera: ImageCamera,
+    geom_labels: NDArray[np.int64],
     number: int,
     rng: np.random.Generator,
     spec: ObservationSpec,
@@ -153,7 +155,7 @@ def _view(
                 state.place_robot(rng)
             continue
         image, image_depth = image_camera.image(state.data), image_camera.depth(state.data)
-        labels = image_camera.labels(state.data, state.geom_labels())
+        labels = image_camera.labels(state.data, geom_labels)
         pose = T_base_depth @ T_DEPTH_COLOR
         camera = _CELL_CAMERA if fixed else _MOVING_CAMERA
         return View(cloud, image, image_depth, image_camera.intrinsics, pose, labels, camera)

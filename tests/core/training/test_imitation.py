@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from clar_core.data.augmentation import AugmentationConfig
 from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, collate, fit_normalizer
 from clar_core.models import registry
 from clar_core.models.clar import Clar, ClarConfig
-from clar_core.models.diffusion_policy import DiffusionHeadConfig
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.observation.spec import ObservationSpec
 from clar_core.runtime import InstructionError, PolicyRuntime
@@ -32,18 +31,9 @@ from tests.core.data.demonstrations import SPEC, episode, write_store
 from tests.core.training.policies import TINY
 
 
-@dataclass(frozen=True, kw_only=True)
-class TinyDiffusionHead(DiffusionHeadConfig):
-    width: int = 8
-    channels: tuple[int, ...] = (8, 16, 16)
-    step_dim: int = 8
-    groups: int = 4
-
-
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.PRESETS, "tiny", replace(TINY, depth=2, drop_path=0.5))
-    monkeypatch.setitem(registry.HEADS, "diffusion", TinyDiffusionHead)
 
 
 def config(directory: Path, **changes: Any) -> ImitationConfig:
@@ -127,7 +117,6 @@ from pathlib import Path
 from clar_core.data.datasets import Demonstrations, ImitationDataset, SampleKey, collate, fit_normalizer
 from clar_core.models import registry
 from clar_core.models.clar import Clar, ClarConfig
-from clar_core.models.diffusion_policy import DiffusionHeadConfig
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.observation.spec import ObservationSpec
 from clar_core.runtime import InstructionError, PolicyRuntime
@@ -332,34 +321,6 @@ def test_history_and_chunks_train_and_act(tmp_path: Path, encoder: str) -> None:
     policy.reset()
     again = [policy.act(step.cloud, step.state).action.to_array() for step in steps[:4]]
     np.testing.assert_array_equal(actions, again)
-
-
-@pytest.mark.parametrize("encoder_training", ["scratch", "frozen_random"])
-def test_a_diffusion_run_acts_and_resumes_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_training: str
-) -> None:
-    run = config(tmp_path, encoder="dp3_diffusion", encoder_training=encoder_training, samples=40, validate_every=16)
-    assert (run.head_config().history, run.head_config().chunk) == (2, 4)
-    train_imitation(replace(run, output=tmp_path / "whole"))
-    with monkeypatch.context() as patch:
-        interrupt_after(2, patch)
-        with pytest.raises(KeyboardInterrupt):
-            train_imitation(run)
-    best = train_imitation(run)
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "run")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    policy = PolicyRuntime.load(best, device="cpu", dtype="float32")
-    actions = [policy.act(step.cloud, step.state).action.to_array() for step in episode(0).steps[:4]]
-    assert np.isfinite(actions).all()
-
-
-def test_any_encoder_takes_any_head(tmp_path: Path) -> None:
-    run = config(tmp_path, encoder="blind", head="diffusion", chunk=8, samples=16)
-    head = load_checkpoint(train_imitation(run)).config.head
-    assert (head.history, head.chunk) == (2, 8)
-    assert config(tmp_path, encoder="dp3_diffusion", head="mlp").head_config().chunk == 1
-    with pytest.raises(ValueError, match=r"head.chunk: expected a multiple of 4"):
-        config(tmp_path, encoder="dp3_diffusion", chunk=6)
 
 
 def test_a_configuration_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
