@@ -89,6 +89,7 @@ class PolicyRuntime:
         )
         self._seed, self._generator = seed, torch.Generator(self.device).manual_seed(seed)
         self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
+        self.reset()  # measuring drew from the generator
 
     @classmethod
     def load(

@@ -106,10 +106,7 @@ class Demonstrations:
         check_alike(stores)
         for store in stores if image_size else ():
             _check_images(store, image_size)
-        arrays = {
-            name: np.concatenate([store.read(name) for store in stores]) if len(stores) > 1 else first.read(name)
-            for name in ("point_cloud", "point_count", "state", "action")
-        }
+        arrays = {name: _joined(stores, name) for name in ("point_cloud", "point_count", "state", "action")}
         episodes: list[EpisodeInfo] = []
         offset = 0
         for store in stores:
@@ -130,7 +127,7 @@ class Demonstrations:
             arrays["action"],
             tuple(episodes),
             {str(store.directory): store.fingerprint() for store in stores},
-            np.concatenate([store.read("image") for store in stores]) if image_size else None,
+            _joined(stores, "image") if image_size else None,
         )
 
     def tasks(self) -> tuple[str, ...]:
@@ -167,6 +164,11 @@ class Demonstrations:
             training += order[held_out:]
             validation += order[:held_out]
         return tuple(sorted(training)), tuple(sorted(validation))
+
+
+def _joined(stores: Sequence[Store], name: str) -> NDArray[Any]:
+    """An array of all stores; of a single one without a copy."""
+    return np.concatenate([store.read(name) for store in stores]) if len(stores) > 1 else stores[0].read(name)
 
 
 def _check_images(store: Store, size: int) -> None:

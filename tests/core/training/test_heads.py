@@ -11,6 +11,7 @@ from clar_core.models import registry
 from clar_core.models.diffusion_policy import DiffusionHeadConfig
 from clar_core.runtime import PolicyRuntime
 from clar_core.training.checkpoints import load_checkpoint
+from clar_core.training.controls import train_controls
 from clar_core.training.imitation import train_imitation
 from tests.core.data.demonstrations import episode
 from tests.core.training.test_imitation import config, interrupt_after, weights
@@ -46,6 +47,14 @@ def test_a_diffusion_run_acts_and_resumes_with_the_same_weights(
     policy = PolicyRuntime.load(best, device="cpu", dtype="float32")
     actions = [policy.act(step.cloud, step.state).action.to_array() for step in episode(0).steps[:4]]
     assert np.isfinite(actions).all()
+
+
+def test_the_controls_of_a_run_have_its_head(tmp_path: Path) -> None:
+    train_imitation(config(tmp_path, encoder="dp3_diffusion", samples=16))
+    made = train_controls(tmp_path / "run", controls=("blind",))
+    head = load_checkpoint(made["blind"] / "last").config.head
+    assert isinstance(head, DiffusionHeadConfig)
+    assert (head.history, head.chunk) == (2, 4)
 
 
 def test_any_encoder_takes_any_head(tmp_path: Path) -> None:
