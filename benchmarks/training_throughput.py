@@ -115,7 +115,7 @@ def plain_loop(config: ImitationConfig, *, frozen: bool) -> float:
             started = time.perf_counter()
         rows = torch.randint(len(dataset), (config.batch_size,)).tolist()
         batch = collate([dataset[SampleKey(0, step + 2, row)] for row in rows])
-        loss = policy_loss(policy(batch.points, batch.state), batch.action).total
+        loss = policy_loss(policy(batch.seen, batch.state), batch.action).total
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, config.gradient_clip)

@@ -45,6 +45,7 @@ class KeyframeRuntime(CheckpointRuntime):
         """
         answer, stages = self._predict(cloud, state, instruction)
         begun = time.perf_counter()
+        assert answer is not None  # only plans of several steps leave ticks out
         columns = answer[3:9].astype(np.float64)
         if np.linalg.norm(np.cross(columns[:3], columns[3:])) < _LEAST_AREA:
             raise PolicyOutputError(f"the policy's rotation columns span no plane: {columns}; the action was dropped")

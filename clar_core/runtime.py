@@ -14,10 +14,12 @@ from torch import Tensor
 
 from clar_core.control.action import Action
 from clar_core.control.spaces import TCP_DELTA, ActionSpace
+from clar_core.models.diffusion_policy import DiffusionHeadConfig
+from clar_core.models.registry import image_pixels
 from clar_core.models.text import TextEncoderError, text_encoder
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
-from clar_core.rolling import ActionPlans, ObservationMemory
+from clar_core.rolling import ActionPlans, ObservationMemory, PlanQueue, Plans
 from clar_core.training.checkpoints import Checkpoint, CheckpointError, check_action_space, load_checkpoint
 
 Array = NDArray[np.float32]
@@ -50,6 +52,7 @@ class CheckpointRuntime:
         device: ``auto`` takes a GPU where there is one.
         dtype: of the network's arithmetic; ``auto`` measures float32 and bfloat16 at start-up and takes the faster.
         threads: of the CPU, for the whole process; 0 leaves PyTorch's choice. One or two are enough for one cloud.
+        seed: of what a policy with randomness draws; it begins anew at every :meth:`reset`.
 
     Raises:
         ValueError: a GPU is asked for and there is none.
@@ -65,6 +68,7 @@ class CheckpointRuntime:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         dtype: Dtype = "auto",
         threads: int = 0,
+        seed: int = 0,
     ) -> None:
         check_action_space(checkpoint, self.space)
         if device == "cuda" and not torch.cuda.is_available():
@@ -74,6 +78,8 @@ class CheckpointRuntime:
         self.spec: ObservationSpec = checkpoint.spec
         self.provenance: dict[str, Any] = checkpoint.provenance
         self.instructions: tuple[str, ...] = checkpoint.instructions
+        self.image_size = image_pixels(checkpoint.config.encoder)
+        """Side of the colour image that the policy sees; 0 for one that sees the cloud."""
         self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
         self._normalizer = checkpoint.normalizer
         self._policy = checkpoint.policy.to(self.device).eval()
@@ -83,8 +89,12 @@ class CheckpointRuntime:
         self._understood: dict[str, Tensor] = {}
         head = checkpoint.config.head
         self._memory = ObservationMemory(head.history)
-        self._plans = ActionPlans(head.chunk)
+        self._plans: Plans = (
+            PlanQueue(head.execute) if isinstance(head, DiffusionHeadConfig) else ActionPlans(head.chunk)
+        )
+        self._seed, self._generator = seed, torch.Generator(self.device).manual_seed(seed)
         self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
+        self.reset()  # measuring drew from the generator
 
     @classmethod
     def load(
@@ -115,48 +125,76 @@ class CheckpointRuntime:
         )
 
     def reset(self) -> None:
-        """Forget earlier observations and plans: a trial begins. Only policies with a history or chunks have any."""
+        """Forget earlier observations and plans: a trial begins, with the same randomness as any other."""
         self._memory.clear()
         self._plans.clear()
+        self._generator.manual_seed(self._seed)
 
     def warm_up(self) -> None:
-        """Run the whole path a few times on made-up input, so that the first real tick is not the slow one."""
+        """Run the whole path a few times on made-up input, so that the first real tick is not the slow one.
+
+        A policy that plans at some ticks only plans at each of these.
+        """
         low, high = np.asarray(self.spec.crop_min_m), np.asarray(self.spec.crop_max_m)
         rng = np.random.default_rng(0)
         cloud = rng.uniform(low, high, (self.spec.max_cloud_points, 3)).astype(np.float32)
+        image = np.zeros((self.image_size, self.image_size, 3), np.uint8) if self.image_size else None
         state = self._normalizer.state_mean
         instruction = self.instructions[0] if self._language is not None else None
         for _ in range(_WARM_UP_CALLS):
-            self._predict(cloud, state, instruction)
+            self.reset()
+            self._predict(cloud, state, instruction, image)
         self.reset()
 
     def check_instruction(self, instruction: str | None) -> None:
         """Raise InstructionError where an answer would, before anything moves."""
         self._feature(instruction)
 
-    def _predict(self, cloud: Array, state: Array, instruction: str | None) -> tuple[Array, dict[str, float]]:
-        """The network's answer in physical units, (space.size,) or (chunk, space.size), and the stages' times."""
+    def _predict(
+        self,
+        cloud: Array | None,
+        state: Array,
+        instruction: str | None,
+        image: NDArray[np.uint8] | None = None,
+    ) -> tuple[Array | None, dict[str, float]]:
+        """The network's answer in physical units, (space.size,) or (chunk, space.size), and the stages' times.
+
+        None is answered while an earlier plan is still carried out.
+        """
         begun = time.perf_counter()
         state = np.asarray(state, dtype=np.float32)
         if state.shape != self._normalizer.state_mean.shape or not np.isfinite(state).all():
             raise ValueError(f"state: expected {self._normalizer.state_mean.size} finite numbers, got {state}")
         language = self._feature(instruction)
-        points = build_network_points(cloud, self.spec)
+        seen = self._seen(cloud, image)
         sampled = time.perf_counter()
-        output = self._forward(*self._memory.extended(points, self._normalizer.normalise_state(state)), language)
+        remembered = self._memory.extended(seen, self._normalizer.normalise_state(state))
+        output = self._forward(*remembered, language) if self._plans.wants_plan else None
         inferred = time.perf_counter()
-        if not np.isfinite(output).all():
+        if output is not None and not np.isfinite(output).all():
             raise PolicyOutputError(f"the policy's output is not finite: {output}; the action was dropped")
-        action = self._normalizer.denormalise_action(output)
+        action = None if output is None else self._normalizer.denormalise_action(output)
         finished = time.perf_counter()
         stages = {"fps": sampled - begun, "encode": inferred - sampled, "postprocess": finished - inferred}
         return action, {name: duration * 1e3 for name, duration in stages.items()}
 
+    def _seen(self, cloud: Array | None, image: NDArray[np.uint8] | None) -> NDArray[Any]:
+        """What the network sees of an observation."""
+        if self.image_size:
+            shape = (self.image_size, self.image_size, 3)
+            if image is None or image.dtype != np.uint8 or image.shape != shape:
+                found = "none" if image is None else f"{image.dtype} {image.shape}"
+                raise ValueError(f"image: this policy sees colour images, expected uint8 RGB of {shape}, got {found}")
+            return image
+        if cloud is None:
+            raise ValueError("cloud: this policy sees the cloud, expected (n, 3) float32, got none")
+        return build_network_points(cloud, self.spec)
+
     @torch.inference_mode()
-    def _forward(self, points: Array, state: Array, language: Tensor | None) -> Array:
-        inputs = (torch.from_numpy(array)[None].to(self.device) for array in (points, state))
+    def _forward(self, seen: NDArray[Any], state: Array, language: Tensor | None) -> Array:
+        inputs = (torch.from_numpy(array)[None].to(self.device) for array in (seen, state))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            output: Tensor = self._policy(*inputs, language)
+            output: Tensor = self._policy(*inputs, language, generator=self._generator)
         return output[0].float().cpu().numpy()
 
     def _feature(self, instruction: str | None) -> Tensor | None:
@@ -178,8 +216,10 @@ class CheckpointRuntime:
 
     def _fastest_dtype(self) -> torch.dtype:
         """Measure one forward pass in both types. bfloat16 is far slower on CPUs without instructions for it."""
-        one = np.random.default_rng(0).uniform(-1, 1, (self.spec.network_points, 3)).astype(np.float32)
-        points, state = self._memory.extended(one, np.zeros(10, dtype=np.float32))
+        one: NDArray[Any] = np.zeros((self.image_size, self.image_size, 3), np.uint8)
+        if not self.image_size:
+            one = np.random.default_rng(0).uniform(-1, 1, (self.spec.network_points, 3)).astype(np.float32)
+        seen, state = self._memory.extended(one, np.zeros(10, dtype=np.float32))
         self.reset()
         language = None if self._language is None else self._language[:1]
         best: dict[torch.dtype, float] = {}
@@ -188,7 +228,7 @@ class CheckpointRuntime:
             durations = []
             for _ in range(_WARM_UP_CALLS):
                 begun = time.perf_counter()
-                self._forward(points, state, language)
+                self._forward(seen, state, language)
                 durations.append(time.perf_counter() - begun)
             best[dtype] = min(durations)
         return min(best, key=lambda dtype: best[dtype])
@@ -199,22 +239,32 @@ class PolicyRuntime(CheckpointRuntime):
 
     space: ClassVar[ActionSpace] = TCP_DELTA
 
-    def act(self, cloud: Array, state: Array, instruction: str | None = None) -> Decision:
+    def act(
+        self,
+        cloud: Array | None,
+        state: Array,
+        instruction: str | None = None,
+        *,
+        image: NDArray[np.uint8] | None = None,
+    ) -> Decision:
         """Decide on one action.
 
         Args:
-            cloud: (n, 3) float32, metres in the base frame, as ``build_cloud`` gives it.
+            cloud: (n, 3) float32, metres in the base frame, as ``build_cloud`` gives it; not looked at by a policy that
+                sees images.
             state: (10,) float32, as ``proprioception`` gives it.
             instruction: for a policy with language: one of ``instructions``, or any sentence where the checkpoint names
                 a text encoder; ignored by others.
+            image: (S, S, 3) uint8 RGB, the whole colour image resized to a square of ``image_size`` pixels, as stores
+                keep it; for a policy that sees images.
 
         Raises:
             TooFewPointsError: fewer than ``spec.min_cloud_points`` points.
-            ValueError: a wrong shape, or input that is not finite.
+            ValueError: a wrong shape, input that is not finite, or no image for a policy that sees one.
             InstructionError: a sentence that the policy does not understand.
             PolicyOutputError: the network's output is not finite.
         """
-        plan, stages = self._predict(cloud, state, instruction)
+        plan, stages = self._predict(cloud, state, instruction, image)
         begun = time.perf_counter()
         action = Action.from_array(self._plans.next_action(plan))
         stages["postprocess"] += (time.perf_counter() - begun) * 1e3

@@ -30,6 +30,8 @@ class Reproduce:
     """Fresh starts for each figure."""
     rows: tuple[str, ...] = ()
     """Encoders to run, such as pointnet; all that can when left out."""
+    weights: tuple[str, ...] = ()
+    """Published weights for the rows that lack them, such as clip=FILE; nothing is downloaded."""
     tasks: tuple[str, ...] = ()
     """Tasks of the table; all when left out."""
     output: Path = Path("outputs/reproduce")
@@ -42,6 +44,21 @@ class Reproduce:
     """Processes of the rollouts; the available cores when left out."""
     plan: bool = False
     """Say what it would cost and what it lacks, and run nothing."""
+
+
+def _files(given: tuple[str, ...]) -> dict[str, Path]:
+    """Files by encoder. Raises ValueError for one that is not ENCODER=FILE, or a file that is not there."""
+    files: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise ValueError(
+                f"--weights: expected ENCODER=FILE, such as clip=open_clip_model.safetensors, got {text!r}"
+            )
+        files[name] = Path(path)
+        if not files[name].is_file():
+            raise ValueError(f"--weights: there is no file {path} for {name}")
+    return files
 
 
 def main(arguments: list[str]) -> int:
@@ -62,6 +79,7 @@ def main(arguments: list[str]) -> int:
             budget=options.budget,
             trials=options.trials,
             rows=options.rows,
+            weights=_files(options.weights),
             tasks=options.tasks,
             output=options.output,
             seed=options.seed,
@@ -70,12 +88,12 @@ def main(arguments: list[str]) -> int:
         )
         table = TABLES[config.table]
         print(table.title)
-        for line in missing_of(table):
+        for line in missing_of(table, config.weights):
             print(f"  not run: {line}")
         if not jobs_of(config):
             print(f"nothing of it runs by this command; what there is instead:\n{table.instead}")
             return 0
-        everything = jobs_of(ReproduceConfig(table=config.table))
+        everything = jobs_of(ReproduceConfig(table=config.table, weights=config.weights))
         rates = {e: training_rate(e, config.threads) for e in sorted({job.row.encoder for job in everything})}
         print(
             f"on this machine, if it does nothing else: about {hours(config, rates, full=True):.1f} h in full, as the "

@@ -7,7 +7,7 @@ right action turns with them. Scaling has no such symmetry and is never done.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,15 @@ class AugmentationConfig:
     jitter_m: float = 0.001
     dropout: float = 0.2
     state_noise: float = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether samples are moved as a whole."""
+        return self.yaw_rad > 0 or self.translation_xy_m > 0 or self.translation_z_m > 0
+
+    def still(self) -> AugmentationConfig:
+        """The same without moving samples."""
+        return replace(self, yaw_rad=0.0, translation_xy_m=0.0, translation_z_m=0.0)
 
     def __post_init__(self) -> None:
         for name in ("yaw_rad", "translation_xy_m", "translation_z_m", "jitter_m", "state_noise"):

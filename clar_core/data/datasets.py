@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from clar_core.observation.spec import ObservationSpec
 from clar_core.training.normalizer import Normalizer
 
 Array = NDArray[np.float32]
-Sample = tuple[Array, Array, Array, int, bool]
+Sample = tuple[NDArray[Any], Array, Array, int, bool]
+Sight = Literal["cloud", "image", "nothing"]
 
 _SWITCH_TICKS = 3
 
@@ -37,18 +38,19 @@ class SampleKey(NamedTuple):
 class Batch(NamedTuple):
     """Inputs and targets in network units.
 
-    With a history, points and states have one more axis after the first, the present last; with a chunk, so have
+    With a history, what is seen and states have one more axis after the first, the present last; with a chunk, so have
     actions, the present first.
 
     Attributes:
-        points: (B, N, 3) float32, in farthest-point order; or the features (B, F) that a frozen encoder makes of them.
+        seen: points (B, N, 3) float32, in farthest-point order; or images (B, S, S, 3) uint8 RGB; or the features
+            (B, F) that a frozen encoder makes of them.
         state: (B, 10) float32.
         action: (B, 7) float32, or (B, 10) of absolute poses.
         sentence: (B,) int64, into ``Demonstrations.sentences()``.
         at_switch: (B,) bool, within 3 ticks of a change of the gripper's target; with keyframes, whether it changes.
     """
 
-    points: Tensor
+    seen: Tensor
     state: Tensor
     action: Tensor
     sentence: Tensor
@@ -72,6 +74,7 @@ class Demonstrations:
         episodes: with ``start`` and ``end`` into these arrays.
         fingerprints: of the stores, by path as given.
         action_space: what the actions mean, the same in all stores.
+        images: (T, S, S, 3) uint8 RGB; ``None`` where none were asked for.
     """
 
     spec: ObservationSpec
@@ -82,27 +85,31 @@ class Demonstrations:
     episodes: tuple[EpisodeInfo, ...]
     fingerprints: dict[str, str]
     action_space: ActionSpace = TCP_DELTA
+    images: NDArray[np.uint8] | None = None
 
     @classmethod
-    def load(cls, directories: Sequence[Path | str], *, require_success: bool = True) -> Demonstrations:
-        """Read stores into memory: 12 kB a step at 2048 points a cloud.
+    def load(
+        cls, directories: Sequence[Path | str], *, require_success: bool = True, image_size: int = 0
+    ) -> Demonstrations:
+        """Read stores into memory: 12 kB a step at 2048 points a cloud, and 150 kB with images of 224 pixels.
 
         Args:
             directories: at least one store.
             require_success: leave out episodes that failed.
+            image_size: side of the images that are read, too; 0 reads none.
 
         Raises:
-            StoreError: no store, none with usable episodes, or stores that do not fit together.
+            StoreError: no store, none with usable episodes, stores that do not fit together, or one without images of
+                that size.
         """
         if not directories:
             raise StoreError("stores: expected at least one directory, got none; `clar data collect` makes one")
         stores = [Store(directory) for directory in directories]
         first = stores[0]
         check_alike(stores)
-        arrays = {
-            name: np.concatenate([store.read(name) for store in stores]) if len(stores) > 1 else first.read(name)
-            for name in ("point_cloud", "point_count", "state", "action")
-        }
+        for store in stores if image_size else ():
+            _check_images(store, image_size)
+        arrays = {name: _joined(stores, name) for name in ("point_cloud", "point_count", "state", "action")}
         episodes: list[EpisodeInfo] = []
         offset = 0
         for store in stores:
@@ -124,6 +131,7 @@ class Demonstrations:
             tuple(episodes),
             {str(store.directory): store.fingerprint() for store in stores},
             first.action_space,
+            _joined(stores, "image") if image_size else None,
         )
 
     def tasks(self) -> tuple[str, ...]:
@@ -162,6 +170,21 @@ class Demonstrations:
         return tuple(sorted(training)), tuple(sorted(validation))
 
 
+def _joined(stores: Sequence[Store], name: str) -> NDArray[Any]:
+    """An array of all stores; of a single one without a copy."""
+    return np.concatenate([store.read(name) for store in stores]) if len(stores) > 1 else stores[0].read(name)
+
+
+def _check_images(store: Store, size: int) -> None:
+    """Raise StoreError for a store without images of this size, saying how to make one."""
+    if store.image_size != size:
+        found = f"images of {store.image_size} pixels" if store.image_size else "clouds and no images"
+        raise StoreError(
+            f"{store.directory}: holds {found}, and the encoder looks at colour images of {size} pixels; make the "
+            f"store again with --image-size {size} (clar data convert, clar data collect, clar data metaworld)"
+        )
+
+
 def _check_numbers(arrays: Mapping[str, NDArray[Any]], stores: Sequence[Store]) -> None:
     """Raise StoreError for a number that is not finite, naming the store, the episode and the step."""
     for name in ("state", "action", "point_cloud"):
@@ -189,7 +212,8 @@ class ImitationDataset(Dataset[Sample]):
         augmentation: ``None`` for validation: the cloud as stored, sampled from the first point on, and the sentence
             as recorded. Otherwise any sentence of the task.
         history: observations of a sample; before an episode's beginning its first one is repeated.
-        with_points: False leaves clouds out, for policies that see none; there is one point then, at the origin.
+        sight: what a policy sees: ``image`` gives the images as they are, which cannot be moved with the rest, so that
+            the augmentation must not move it either; ``nothing`` gives one point at the origin.
         chunk: actions of a sample; after an episode's end the arm stays and the gripper keeps its target.
     """
 
@@ -202,12 +226,14 @@ class ImitationDataset(Dataset[Sample]):
         *,
         history: int = 1,
         chunk: int = 1,
-        with_points: bool = True,
+        sight: Sight = "cloud",
     ) -> None:
+        if sight == "image" and augmentation is not None and augmentation.moves:
+            raise ValueError("augmentation: images cannot be moved with state and action; use AugmentationConfig.still")
         self._data = demonstrations
         self._normalizer = normalizer
         self._augmentation = augmentation
-        self._history, self._chunk, self._with_points = history, chunk, with_points
+        self._history, self._chunk, self._sight = history, chunk, sight
         chosen = [demonstrations.episodes[i] for i in episodes]
         sentences = demonstrations.sentences()
         self._choices = [
@@ -228,12 +254,13 @@ class ImitationDataset(Dataset[Sample]):
         return len(self._steps)
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        """Points (N, 3), state (10,), action (size,), all in network units; the sentence's number; at a gripper switch?
+        """What is seen, state (10,), action (size,), in network units; the sentence's number; at a gripper switch?
 
-        With a history or a chunk, the arrays have one more axis in front.
+        Seen are points (N, 3) in network units or an image (S, S, 3) uint8. With a history or a chunk, the arrays have
+        one more axis in front.
         """
         spec, episode = self._data.spec, int(self._episode[key.row])
-        clouds, states, actions = self._window(int(self._steps[key.row]), episode)
+        past, clouds, states, actions = self._window(int(self._steps[key.row]), episode)
         starts, noise, sentence = [0] * len(clouds), np.zeros_like(states), self._own[episode]
         if self._augmentation is not None:
             rng = np.random.default_rng(tuple(key))
@@ -243,26 +270,30 @@ class ImitationDataset(Dataset[Sample]):
             starts = [int(rng.integers(len(cloud))) for cloud in clouds]
             noise = np.float32(self._augmentation.state_noise) * rng.standard_normal(states.shape, dtype=np.float32)
             sentence = int(rng.choice(self._choices[episode]))
-        points = [
-            build_network_points(c, spec, start_index=start) if self._with_points else np.zeros((1, 3), np.float32)
-            for c, start in zip(clouds, starts, strict=True)
-        ]
+        if self._sight == "image":
+            assert self._data.images is not None, "load the demonstrations with an image_size"
+            seen: list[NDArray[Any]] = list(self._data.images[past])
+        elif self._sight == "cloud":
+            seen = [build_network_points(c, spec, start_index=start) for c, start in zip(clouds, starts, strict=True)]
+        else:
+            seen = [np.zeros((1, 3), np.float32)] * len(past)
         return (
-            points[0] if self._history == 1 else np.stack(points),
+            seen[0] if self._history == 1 else np.stack(seen),
             _single(self._normalizer.normalise_state(states) + noise, self._history),
             _single(self._normalizer.normalise_action(actions), self._chunk),
             sentence,
             bool(self._at_switch[key.row]),
         )
 
-    def _window(self, step: int, episode: int) -> tuple[list[Array], Array, Array]:
-        """Clouds and states up to a step, and actions from it on, within the step's episode."""
+    def _window(self, step: int, episode: int) -> tuple[list[int], list[Array], Array, Array]:
+        """Rows, clouds and states up to a step, and actions from it on, within the step's episode."""
         data, (start, end) = self._data, self._bounds[episode]
         past = [max(start, step - back) for back in reversed(range(self._history))]
         ahead = np.arange(step, step + self._chunk)
         actions = data.actions[np.minimum(ahead, end - 1)].copy()
         actions[ahead >= end, :6] = 0.0
         return (
+            past,
             [data.clouds[i, : data.counts[i]].astype(np.float32) for i in past],
             data.states[past],
             actions,
@@ -289,9 +320,9 @@ def _switches(states: Array, actions: Array) -> NDArray[np.bool_]:
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples into a batch."""
-    points, states, actions, sentences, at_switch = zip(*samples, strict=True)
+    seen, states, actions, sentences, at_switch = zip(*samples, strict=True)
     return Batch(
-        torch.from_numpy(np.stack(points)),
+        torch.from_numpy(np.stack(seen)),
         torch.from_numpy(np.stack(states)),
         torch.from_numpy(np.stack(actions)),
         torch.tensor(sentences),

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clar_core.data.episode import Episode, Step
+from clar_core.data.episode import Episode, PosedImage, Step
 from clar_core.data.metaworld_tasks import PREFIX, sentences_of
 from clar_core.data.store import Store, StoreWriter
 from clar_core.geometry.camera import Intrinsics
@@ -48,6 +49,7 @@ _ACTION_SCALE_M = 0.01
 _MILLIMETRES = 1000.0
 _OPTICAL = np.diag([1.0, -1.0, -1.0])
 """MuJoCo's cameras look along -z with y up; an optical frame looks along z with y down."""
+_HALF_TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class MetaWorldConfig:
         camera: one of the scene's cameras.
         width, height: of the depth image.
         points: kept of each cloud.
+        image_size: side of the colour images kept with the steps; 0 keeps none.
         frame: of the clouds: ``world``, or ``view``, the control that normalises every cloud in its camera's own frame.
     """
 
@@ -75,6 +78,7 @@ class MetaWorldConfig:
     width: int = 320
     height: int = 240
     points: int = 1024
+    image_size: int = 0
     frame: Frame = "world"
 
 
@@ -112,6 +116,8 @@ class MetaWorldCell:
         )
         self._renderer = mujoco.Renderer(model, height, width)
         self._renderer.enable_depth_rendering()
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._renderer.scene.flags[flag] = False  # of no use to depth, and most of what colour takes
 
     def reset(self, seed: int) -> NDArray[np.float64]:
         """A start that depends on the seed alone; returns the observation (39,)."""
@@ -129,6 +135,29 @@ class MetaWorldCell:
         self._renderer.update_scene(self.env.data, self._camera)
         millimetres = self._renderer.render() * _MILLIMETRES
         return np.where(millimetres < 65536, np.round(millimetres), 0).astype(np.uint16)
+
+    def image(self, size: int) -> NDArray[np.uint8]:
+        """Colour (S, S, 3) uint8 RGB, the right way up, the whole image resized to a square."""
+        self._renderer.disable_depth_rendering()
+        self._renderer.update_scene(self.env.data, self._camera)
+        rendered = self._renderer.render()
+        self._renderer.enable_depth_rendering()
+        return np.asarray(self._upright(cv2.resize(rendered, (size, size), interpolation=cv2.INTER_AREA)))
+
+    def posed_image(self, size: int) -> PosedImage:
+        """The colour image with the depth of its pixels and its place, as a store keeps it."""
+        depth = cv2.resize(self.depth(), (size, size), interpolation=cv2.INTER_NEAREST)
+        # The principal point is the middle, so turning the image by half a turn leaves the intrinsics as they are.
+        pose = self.T_world_camera @ (_HALF_TURN if self._upside_down else np.eye(4))
+        return PosedImage(self.image(size), np.asarray(self._upright(depth)), self.intrinsics.scaled(size, size), pose)
+
+    @property
+    def _upside_down(self) -> bool:
+        """Whether the camera's up looks down, as that of every corner of the scene does."""
+        return bool(self.env.data.cam_xmat[self._camera].reshape(3, 3)[2, 1] < 0)
+
+    def _upright(self, image: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(image[::-1, ::-1]) if self._upside_down else image
 
     @property
     def T_world_camera(self) -> Array:
@@ -211,7 +240,9 @@ def collect(config: MetaWorldConfig) -> Iterator[Episode]:
         ImportError, ValueError: as :class:`MetaWorldCell`.
         StoreError: the directory holds something else.
     """
-    writer = StoreWriter(config.directory, SPECS[config.frame], points_per_cloud=config.points)
+    writer = StoreWriter(
+        config.directory, SPECS[config.frame], points_per_cloud=config.points, image_size=config.image_size
+    )
     there = [e for e in Store(config.directory).episodes if e.task == PREFIX + config.task]
     seed = max((int(e.info["seed"]) + 1 for e in there), default=config.first_seed)
     cell = MetaWorldCell(config.task, config.camera, config.width, config.height)
@@ -237,7 +268,8 @@ def rollout(cell: MetaWorldCell, config: MetaWorldConfig, seed: int) -> Episode:
     for _ in range(config.steps):
         action = np.clip(cell.policy.get_action(observation), -1.0, 1.0)
         with suppress(TooFewPointsError):
-            steps.append(Step(cell.cloud(spec), cell.state(observation, spec), action_of(action)))
+            image = cell.posed_image(config.image_size) if config.image_size else None
+            steps.append(Step(cell.cloud(spec), cell.state(observation, spec), action_of(action), image))
         observation, _, terminated, truncated, info = cell.env.step(action.astype(np.float32))
         success = success or bool(info.get("success", 0.0) > 0.5)
         if terminated or truncated:

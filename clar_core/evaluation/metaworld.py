@@ -24,9 +24,10 @@ from clar_core.data.metaworld import (
 from clar_core.data.metaworld_tasks import DIFFICULTIES, MULTI_TASK, PREFIX, sentences_of, unseen_sentences_of
 from clar_core.evaluation.cell import EvaluationConfig
 from clar_core.evaluation.contenders import Contender
-from clar_core.evaluation.trials import EXPERT, Actor, Observation, PolicyActor, Trial, is_oracle
+from clar_core.evaluation.trials import EXPERT, Actor, PolicyActor, Trial, is_oracle
 from clar_core.observation.builder import TooFewPointsError
 from clar_core.observation.spec import ObservationSpec
+from clar_core.simulation.env import Observation
 from clar_core.training.checkpoints import CheckpointError
 from clar_core.workers import map_unordered
 
@@ -166,7 +167,7 @@ def run_trial(cell: MetaWorldCell, actor: Actor, seed: int, rollouts: Rollouts) 
             actor.observation = observation
         else:
             try:
-                seen = {"cloud": cell.cloud(spec, told), "state": cell.state(observation, spec)}
+                seen = _seen(cell, actor, cell.state(observation, spec), told)
             except TooFewPointsError:
                 reason = "too few points"
                 break
@@ -191,6 +192,15 @@ def run_trial(cell: MetaWorldCell, actor: Actor, seed: int, rollouts: Rollouts) 
         start_m=start_m,
         instruction=sentence,
     )
+
+
+def _seen(
+    cell: MetaWorldCell, actor: Actor, state: NDArray[np.float32], told: NDArray[np.float64] | None
+) -> Observation:
+    """State, and the cloud or, for a policy that sees images, the image; rendered only where it is looked at."""
+    if isinstance(actor, PolicyActor) and actor.runtime.image_size:
+        return {"state": state, "image": cell.image(actor.runtime.image_size)}
+    return {"state": state, "cloud": cell.cloud(spec_of(actor, ""), told)}
 
 
 _cell: MetaWorldCell

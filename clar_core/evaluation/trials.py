@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clar_core.evaluation.statistics import Percentiles, Proportion
 from clar_core.simulation.camera import CameraMove
-from clar_core.simulation.env import STEP_S, CellEnv, EnvConfig
+from clar_core.simulation.env import STEP_S, CellEnv, EnvConfig, Observation
 from clar_core.simulation.tasks import get_task
 from clar_core.workers import map_unordered
 
@@ -26,8 +26,6 @@ FRESH_SEEDS = 1_000_000
 LIVE_SEEDS = 2_000_000
 """The same for the live stack."""
 ORACLE_FILE = "oracle.json"
-
-Observation = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,9 @@ class PolicyActor:
 
     def act(self, observation: Observation) -> NDArray[np.float64]:
         """See :class:`Actor`."""
-        decision = self.runtime.act(observation["cloud"], observation["state"], self._instruction)
+        decision = self.runtime.act(
+            observation.get("cloud"), observation["state"], self._instruction, image=observation.get("image")
+        )
         return decision.action.to_array()
 
 
@@ -179,7 +179,7 @@ def evaluate(
         seeds: see :data:`FRESH_SEEDS`.
         instructions: sentences for the policy, taken in turn by seed; the task's first one when empty.
         workers: processes; the available cores when left out.
-        render_depth: False skips the camera, for the expert only.
+        render_depth: False skips the cameras, for the expert only.
         camera_move: where the camera stands instead.
         keep_states: keep the states of failures.
 
@@ -189,14 +189,15 @@ def evaluate(
         WorkerDiedError: a worker ended without an answer.
     """
     sentences = tuple(instructions) or get_task(task).instructions[:1]
-    needs_depth = actor != EXPERT and not is_oracle(actor)
+    needs_depth, pixels = actor != EXPERT and not is_oracle(actor), 0
     if needs_depth:
         if not render_depth:
-            raise ValueError("render_depth: a policy needs the depth camera, only the expert does without")
+            raise ValueError("render_depth: a policy needs a camera, only the expert does without")
         policy = PolicyActor(Path(actor))
         for sentence in sentences:
             policy.begin(sentence)
-    config = EnvConfig(task=task, render_depth=render_depth and needs_depth, camera_move=camera_move)
+        pixels = policy.runtime.image_size
+    config = EnvConfig(task=task, render_depth=needs_depth and not pixels, image_size=pixels, camera_move=camera_move)
     arguments = (config, actor, sentences, keep_states)
     for _, trial in map_unordered(
         _run_in_worker, seeds, workers=workers, setup=_set_up_worker, setup_arguments=arguments

@@ -1,19 +1,22 @@
-"""The imitation policy (CLAR Fig. 3): point feature, proprioception and optionally language -> one action.
+"""Imitation policies: what an encoder sees, proprioception and optionally language -> actions.
 
-Every modality is projected to one width, the projections are concatenated and normalised, and an MLP predicts the
-normalised action.
+``Policy`` is the one of CLAR Fig. 3: every modality is projected to one width, the projections are concatenated and
+normalised, and an MLP predicts the normalised action. ``BasePolicy`` is what other heads share with it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from clar_core.control.spaces import TCP_DELTA, action_space
+from clar_core.losses import PolicyLoss, policy_loss
 from clar_core.models.encoder import PointFeatures
+from clar_core.models.image_encoder import ImageEncoder, ImageFeature
 
 STATE_DIM = 10
 _UNTURNED = {3: 1.0, 7: 1.0}
@@ -58,19 +61,122 @@ class PolicyHeadConfig:
             raise ValueError(f"head.action_space: {error}") from error
 
 
-class Policy(nn.Module):
-    """A cloud encoder with the policy head of CLAR Fig. 3.
+class HeadConfig(Protocol):
+    """What every head's configuration says: see :class:`PolicyHeadConfig`."""
+
+    @property
+    def language_dim(self) -> int:
+        """Width of the instruction feature; 0 without language."""
+
+    @property
+    def history(self) -> int:
+        """Observations that a decision is made from."""
+
+    @property
+    def chunk(self) -> int:
+        """Actions that are predicted at once."""
+
+    @property
+    def action_space(self) -> str:
+        """Name of what the actions mean, see ``control.spaces``."""
+
+
+class BasePolicy(nn.Module, ABC):
+    """An encoder and a head.
 
     Args:
-        encoder: maps clouds (B, N, 3) to ``PointFeatures``; has ``feature_dim``. ``None`` gives a blind policy.
+        encoder: maps clouds (B, N, 3), or images if it is an ``ImageEncoder``, to features with a ``pooled`` one; has
+            ``feature_dim``. ``None`` gives a blind policy.
         config: the head.
     """
 
-    def __init__(self, encoder: nn.Module | None, config: PolicyHeadConfig) -> None:
+    def __init__(self, encoder: nn.Module | None, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = encoder
-        self.point_projection = nn.Linear(_feature_dim(encoder), config.width) if encoder is not None else None
+
+    def forward(
+        self,
+        seen: Tensor,
+        state: Tensor,
+        language: Tensor | None = None,
+        *,
+        fps_ordered: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Normalised action (B, 7): translation (3), rotation (3), and the logit of the gripper being open.
+
+        Of a policy with another action space (B, size): position (3), rotation columns (6), and the logit.
+
+        With a history, what is seen and states have one more axis after the first, of that length; with a chunk, so has
+        the result.
+
+        Args:
+            seen: points (B, N, 3) in network units, or images (B, S, S, 3) uint8 RGB for an encoder of images.
+            state: (B, 10) or (B, history, 10) normalised proprioception.
+            language: (B, language_dim) instruction feature; required exactly when the head has a language input.
+            fps_ordered: see ``PointEncoder.forward``.
+            generator: see :meth:`decide`.
+        """
+        return self.decide(self.encode(seen, fps_ordered=fps_ordered), state, language, generator=generator)
+
+    def encode(self, seen: Tensor, *, fps_ordered: bool = True) -> Tensor | None:
+        """Global features (B, feature_dim) or (B, history, feature_dim) of what is seen; ``None`` of a blind policy."""
+        if self.encoder is None:
+            return None
+        axes = 3 if isinstance(self.encoder, ImageEncoder) else 2
+        features: PointFeatures | ImageFeature = self.encoder(seen.flatten(0, -axes - 1), fps_ordered=fps_ordered)
+        return features.pooled.view(*seen.shape[:-axes], -1)
+
+    @abstractmethod
+    def decide(
+        self,
+        feature: Tensor | None,
+        state: Tensor,
+        language: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The head alone: the action from what ``encode`` gives, states and language.
+
+        Args:
+            feature, state, language: see :meth:`forward`.
+            generator: of the noise that a head with randomness draws; PyTorch's own when left out.
+        """
+
+    @abstractmethod
+    def loss(
+        self,
+        feature: Tensor | None,
+        state: Tensor,
+        action: Tensor,
+        language: Tensor | None = None,
+        *,
+        gripper_weight: float = 0.1,
+    ) -> PolicyLoss:
+        """What training minimises, and its terms.
+
+        Args:
+            feature, state, language: see :meth:`decide`.
+            action: (B, 7) or (B, chunk, 7) normalised; the gripper in [0, 1].
+            gripper_weight: of the gripper's cross entropy, in heads that have one.
+        """
+
+    def check_language(self, language: Tensor | None) -> None:
+        """Raise ValueError for a feature that the head has no input for, or for a missing one."""
+        if (language is None) != (self.config.language_dim == 0):
+            expected = "an instruction feature" if self.config.language_dim else "no instruction feature"
+            raise ValueError(f"this policy expects {expected} (head.language_dim = {self.config.language_dim})")
+
+
+class Policy(BasePolicy):
+    """The policy head of CLAR Fig. 3 behind an encoder; arguments as those of :class:`BasePolicy`."""
+
+    config: PolicyHeadConfig
+
+    def __init__(self, encoder: nn.Module | None, config: PolicyHeadConfig) -> None:
+        super().__init__(encoder, config)
+        self.point_projection = nn.Linear(feature_dim_of(encoder), config.width) if encoder is not None else None
         self.state_projection = nn.Linear(STATE_DIM, config.width)
         self.language_projection = nn.Linear(config.language_dim, config.width) if config.language_dim else None
         modalities = config.history * (1 + (encoder is not None)) + (config.language_dim > 0)
@@ -92,36 +198,16 @@ class Policy(nn.Module):
                     last.bias.view(config.chunk, space.size)[:, number] = one
         self.mlp = nn.Sequential(*layers, last)
 
-    def forward(
-        self, points: Tensor, state: Tensor, language: Tensor | None = None, *, fps_ordered: bool = True
+    def decide(
+        self,
+        feature: Tensor | None,
+        state: Tensor,
+        language: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Normalised action (B, 7): translation (3), rotation (3), and the logit of the gripper being open.
-
-        Of a policy with another action space (B, size): position (3), rotation columns (6), and the logit.
-
-        With a history, points and states have one more axis after the first, of that length; with a chunk, so has the
-        result.
-
-        Args:
-            points: (B, N, 3) or (B, history, N, 3) in network units.
-            state: (B, 10) or (B, history, 10) normalised proprioception.
-            language: (B, language_dim) instruction feature; required exactly when the head has a language input.
-            fps_ordered: see ``PointEncoder.forward``.
-        """
-        return self.decide(self.encode(points, fps_ordered=fps_ordered), state, language)
-
-    def encode(self, points: Tensor, *, fps_ordered: bool = True) -> Tensor | None:
-        """Global features (B, feature_dim) or (B, history, feature_dim) of the points; ``None`` of a blind policy."""
-        if self.encoder is None:
-            return None
-        features: PointFeatures = self.encoder(points.flatten(0, -3), fps_ordered=fps_ordered)
-        return features.pooled.view(*points.shape[:-2], -1)
-
-    def decide(self, feature: Tensor | None, state: Tensor, language: Tensor | None = None) -> Tensor:
-        """The head alone: the action from what ``encode`` gives, states and language."""
-        if (language is None) != (self.language_projection is None):
-            expected = "an instruction feature" if self.language_projection is not None else "no instruction feature"
-            raise ValueError(f"this policy expects {expected} (head.language_dim = {self.config.language_dim})")
+        """See :meth:`BasePolicy.decide`; nothing is drawn."""
+        self.check_language(language)
         parts = [self.state_projection(state).flatten(1)]
         if self.point_projection is not None:
             assert feature is not None
@@ -131,8 +217,23 @@ class Policy(nn.Module):
         action: Tensor = self.mlp(self.norm(torch.cat(parts, dim=-1)))
         return action if self.config.chunk == 1 else action.view(-1, self.config.chunk, self._action_dim)
 
+    def loss(
+        self,
+        feature: Tensor | None,
+        state: Tensor,
+        action: Tensor,
+        language: Tensor | None = None,
+        *,
+        gripper_weight: float = 0.1,
+    ) -> PolicyLoss:
+        """See :meth:`BasePolicy.loss` and ``losses.policy_loss``."""
+        decided = self.decide(feature, state, language).float()
+        space = action_space(self.config.action_space)
+        return policy_loss(decided, action, gripper_weight=gripper_weight, space=space)
 
-def _feature_dim(encoder: nn.Module) -> int:
+
+def feature_dim_of(encoder: nn.Module) -> int:
+    """Width of an encoder's global feature. Raises TypeError for an encoder that does not state it."""
     dim = getattr(encoder, "feature_dim", None)
     if not isinstance(dim, int):
         raise TypeError(f"{type(encoder).__name__} has no integer feature_dim, the width of its feature")

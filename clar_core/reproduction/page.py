@@ -91,13 +91,13 @@ def _paper(table: Table, run: set[str]) -> str:
 
 
 def _state(row: Row, run: set[str], reasons: list[str]) -> str:
-    if row.lacks:
-        return f"not run ({reasons.index(row.lacks) + 1})"
-    return "see below" if row.name in run else "not run yet"
+    if row.name in run:
+        return "see below"
+    return f"not run ({reasons.index(row.lacks) + 1})" if row.lacks else "not run yet"
 
 
 def _ours(table: Table, results: list[dict[str, Any]]) -> str:
-    if not any(row.encoder for row in table.rows):
+    if not any(row.runs_with(()) for row in table.rows):
         return ""
     if not results:
         return "**None of our rows has been run.**\n"
@@ -110,7 +110,7 @@ def _ours(table: Table, results: list[dict[str, Any]]) -> str:
         lines.append(_line(cells))
     run = {(r["row"], r["task"]) for r in results}
     ran = [row.name for row in table.rows if row.encoder and any(row.name == name for name, _ in run)]
-    rest = [row.name for row in table.rows if row.encoder and row.name not in ran]
+    rest = [row.name for row in table.rows if row.runs_with(()) and row.name not in ran]
     partly = [f"{name}: {missing}" for name in ran if (missing := _missing(table, name, run))]
     if rest:
         lines += ["", f"Not run yet, though they can be: {', '.join(rest)}."]

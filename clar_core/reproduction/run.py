@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from clar_core.evaluation.cell import run_evaluation
 from clar_core.evaluation.cell_report import write_results
 from clar_core.evaluation.metaworld import MetaWorldEvaluationConfig
 from clar_core.evaluation.progress import shown_on
-from clar_core.losses import policy_loss
-from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
+from clar_core.models.policy import BasePolicy
+from clar_core.models.registry import build_policy, encoder_preset, image_pixels, policy_preset
 from clar_core.reproduction.tables import TABLES, Row, Table
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
@@ -33,8 +33,11 @@ EPISODES, HELD_OUT = 30, 5
 OTHER_CAMERA = "corner2"
 _PIXELS = {DEFAULT_CAMERA: (320, 240), OTHER_CAMERA: (640, 480)}
 """The other camera stands farther off: at the first one's size it leaves fewer points than the network sees."""
-_EPISODE_S, _ROLLOUT_S = 4.0, 4.0
-"""Seconds on one core, rendering through OSMesa: measured, and rounded up."""
+_STEPS = 200
+_EPISODE_S, _IMAGE_EPISODE_S, _ROLLOUT_S = 4.0, 13.0, 4.0
+"""Seconds on one core, rendering through OSMesa, without and with images kept: measured, and rounded up."""
+_HEAD_RATE = 10_000.0
+"""Training samples a second of the head alone, on features that are made once: measured, and rounded down."""
 
 Say = Callable[[str], None]
 
@@ -48,6 +51,7 @@ class ReproduceConfig:
         budget: part of the paper's training samples.
         trials: fresh starts for each figure.
         rows: encoders to run; all that can when left out.
+        weights: files of published weights by encoder, for the rows that lack them.
         tasks: of the table; all when left out.
         output: demonstrations, runs, evaluations and results.
         seed: of the training.
@@ -59,6 +63,7 @@ class ReproduceConfig:
     budget: float = 1.0
     trials: int = 25
     rows: tuple[str, ...] = ()
+    weights: Mapping[str, Path] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
     output: Path = Path("outputs/reproduce")
     seed: int = 0
@@ -74,7 +79,16 @@ class ReproduceConfig:
         if self.trials < 1:
             raise ValueError(f"--trials: expected at least 1, got {self.trials}")
         known = TABLES[self.table]
-        runnable = {row.encoder for row in known.rows if row.encoder}
+        runnable = {row.encoder for row in known.rows if row.runs_with(self.weights)}
+        published = {row.encoder: row.lacks for row in known.rows if row.encoder and row.lacks}
+        for name in self.weights:
+            if name not in published:
+                raise ValueError(
+                    f"--weights: {self.table} has no row that takes those of {name!r}; {_those(published)}"
+                )
+        for name in self.rows:
+            if name in published and name not in runnable:
+                raise ValueError(f"--rows: {name} lacks {published[name]}")
         for what, given, allowed in (("rows", self.rows, runnable), ("tasks", self.tasks, set(known.tasks))):
             for name in given:
                 if name not in allowed:
@@ -102,10 +116,14 @@ class Job:
         return f"{self.row.encoder}{frame}-{'+'.join(self.tasks)}"
 
 
+def _those(names: Collection[str]) -> str:
+    return f"expected of {', '.join(sorted(names))}" if names else "it takes none"
+
+
 def jobs_of(config: ReproduceConfig) -> list[Job]:
     """What is to be run, the cheapest to compare first: all rows of a task, then the next task."""
     table = TABLES[config.table]
-    rows = [r for r in table.rows if r.encoder and (not config.rows or r.encoder in config.rows)]
+    rows = [r for r in table.rows if r.runs_with(config.weights) and (not config.rows or r.encoder in config.rows)]
     tasks = [t for t in table.tasks if not config.tasks or t in config.tasks]
     if table.kind == "elsewhere" or not tasks:
         return []
@@ -115,39 +133,64 @@ def jobs_of(config: ReproduceConfig) -> list[Job]:
     return [Job(row, (task,), cameras) for task in tasks for row in rows]
 
 
-def missing_of(table: Table) -> list[str]:
-    """One line a row that cannot run here."""
+def missing_of(table: Table, weights: Collection[str] = ()) -> list[str]:
+    """One line a row that cannot run here, given the weights of these encoders."""
     return [
         f"{row.name}: lacks {row.lacks}" + (f"; with that: {row.command}" if row.command else "")
         for row in table.rows
-        if row.lacks
+        if row.lacks and not row.runs_with(weights)
     ]
 
 
 def training_rate(encoder: str, threads: int = 0) -> float:
-    """Training samples a second of an encoder on this machine if it does nothing else, from processor time."""
+    """Samples a second of an encoder on this machine if it does nothing else, from processor time.
+
+    Training samples of an encoder of clouds; images looked at by an encoder of images, which stays fixed.
+    """
     if threads:
         torch.set_num_threads(threads)
-    policy = build_policy(PolicyConfig(encoder=encoder_preset(encoder))).train()
-    points, state = torch.rand(8, 1024, 3) * 2 - 1, torch.zeros(8, 10)
-    target = torch.full((8, 7), 0.5)
+    config = policy_preset(encoder)
+    policy, head = build_policy(config).train(), config.head
+    if pixels := image_pixels(config.encoder):
+        return _looking_rate(policy, pixels)
+    points, state = torch.rand(8, head.history, 1024, 3) * 2 - 1, torch.zeros(8, head.history, 10)
+    if head.history == 1:
+        points, state = points[:, 0], state[:, 0]
+    target = torch.full((8, head.chunk, 7) if head.chunk > 1 else (8, 7), 0.5)
     taken = []
     for _ in range(2):
         begun = time.process_time()
-        policy_loss(policy(points, state), target).total.backward()  # type: ignore[no-untyped-call]
+        policy.loss(policy.encode(points), state, target).total.backward()  # type: ignore[no-untyped-call]
         taken.append((time.process_time() - begun) / torch.get_num_threads())
     return len(state) / min(taken)
 
 
+@torch.inference_mode()
+def _looking_rate(policy: BasePolicy, pixels: int) -> float:
+    images = torch.zeros(2, pixels, pixels, 3, dtype=torch.uint8)
+    policy.eval()
+    taken = []
+    for _ in range(2):
+        begun = time.process_time()
+        policy.encode(images)
+        taken.append((time.process_time() - begun) / torch.get_num_threads())
+    return len(images) / min(taken)
+
+
 def hours(config: ReproduceConfig, rates: dict[str, float], *, full: bool) -> float:
     """Estimated hours on this machine of what was asked for, or of the whole table as the paper ran it."""
-    asked = ReproduceConfig(table=config.table) if full else config
+    asked = ReproduceConfig(table=config.table, weights=config.weights) if full else config
     jobs = jobs_of(asked)
-    stores = {(task, job.row.frame) for job in jobs for task in job.tasks}
-    seconds = EPISODES * _EPISODE_S * len(stores)
+    stores = {_store_of(task, job.row, asked): job.row.sees_images for job in jobs for task in job.tasks}
+    seconds = EPISODES * sum(_IMAGE_EPISODE_S if images else _EPISODE_S for images in stores.values())
     for job in jobs:
-        seconds += asked.samples * len(job.tasks) / rates[job.row.encoder]
-        seconds += asked.trials * len(job.tasks) * len(job.cameras) * _ROLLOUT_S / (config.workers or 1)
+        rate, rollout_s = rates[job.row.encoder], _ROLLOUT_S
+        if job.row.sees_images:
+            seconds += len(job.tasks) * (EPISODES * _STEPS / rate + asked.samples / _HEAD_RATE)
+            rollout_s += _STEPS / rate
+        else:
+            seconds += asked.samples * len(job.tasks) / rate
+        seconds += asked.trials * len(job.tasks) * len(job.cameras) * rollout_s / (config.workers or 1)
     return seconds / 3600
 
 
@@ -187,9 +230,16 @@ def _key(result: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(result[name] for name in ("row", "task", "camera", "samples", "seed"))
 
 
+def _store_of(task: str, row: Row, config: ReproduceConfig) -> Path:
+    return config.output / "data" / f"{task}-{row.frame}{'-images' if row.sees_images else ''}"
+
+
 def _collected(task: str, row: Row, config: ReproduceConfig) -> Path:
-    store = config.output / "data" / f"{task}-{row.frame}"
-    config_of_store = MetaWorldConfig(task=task, directory=store, episodes=EPISODES, frame=row.frame)
+    store = _store_of(task, row, config)
+    pixels = image_pixels(encoder_preset(row.encoder))
+    config_of_store = MetaWorldConfig(
+        task=task, directory=store, episodes=EPISODES, frame=row.frame, image_size=pixels, steps=_STEPS
+    )
     for _ in tqdm(collect(config_of_store), desc=f"demonstrations of {task}", unit="episode"):
         pass
     return store
@@ -203,6 +253,8 @@ def _trained(job: Job, config: ReproduceConfig, stores: Sequence[Path]) -> Path:
                 stores=tuple(stores),
                 output=output,
                 encoder=job.row.encoder,
+                init_from=config.weights.get(job.row.encoder),
+                encoder_training="frozen" if job.row.sees_images else "scratch",
                 language=len(job.tasks) > 1,
                 # As the paper's: nothing is moved. The default motions keep within the reach of another arm.
                 augmentation=AugmentationConfig(yaw_rad=0.0, translation_xy_m=0.0, translation_z_m=0.0),

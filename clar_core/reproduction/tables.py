@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from clar_core.data.metaworld_tasks import ABLATION, DIFFICULTIES, MULTI_TASK, PERSPECTIVE
+from clar_core.models.registry import BASELINES, encoder_preset, image_pixels
 
 Kind = Literal["single", "multi", "perspective", "elsewhere"]
 
@@ -17,7 +19,12 @@ _LIFT3D = (
     "weights: of Lift3D's own pre-training, and CLIP's behind it; with a file of CLIP's, `clar train --encoder lift3d "
     "--init-from FILE` trains the row by hand"
 )
-_IMAGES = "an encoder of colour images: stores and policies here hold clouds only"
+
+
+def _weights(encoder: str) -> str:
+    """What a row of a published encoder lacks until it is given its file."""
+    source: str = BASELINES[encoder][1].weights_source  # type: ignore[attr-defined]
+    return f"weights, which --weights {encoder}=FILE gives: {source}"
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Row:
         name: as printed.
         paper: figures by column, in percent.
         encoder: preset that runs it; empty where none does.
-        lacks: what it takes that is not here; empty for a row that runs.
+        lacks: what it takes that is not here; empty for a row that runs. A row with an encoder that lacks something
+            runs once it is given the encoder's weights.
         command: that runs it where what it lacks is there; empty where there is none.
         frame: of the clouds.
     """
@@ -39,6 +47,15 @@ class Row:
     lacks: str = ""
     frame: Literal["world", "view"] = "world"
     command: str = ""
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether its encoder looks at colour images."""
+        return bool(self.encoder) and image_pixels(encoder_preset(self.encoder)) > 0
+
+    def runs_with(self, weights: Collection[str]) -> bool:
+        """Whether it runs, given the weights of these encoders."""
+        return bool(self.encoder) and (not self.lacks or self.encoder in weights)
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,8 @@ class Table:
 
 def _row(name: str, columns: str, figures: str, encoder: str = "", lacks: str = "", command: str = "") -> Row:
     values = dict(zip(columns.split(), map(float, figures.split()), strict=False))
+    if encoder and image_pixels(encoder_preset(encoder)):
+        lacks = _weights(encoder)
     return Row(name, values, encoder, lacks, command=command)
 
 
@@ -75,7 +94,7 @@ _T4 = "button-press reach box-close mean"
 
 _BASIC = (
     "Success is any step's within 200 steps; the checkpoint is the one of the lowest validation loss and the starts "
-    "are fresh, where the paper reports the best of 15 evaluations during training."
+    "are fresh, where the paper reports the best of 15 evaluations during training. Encoders of images stay fixed."
 )
 _SIMULATOR = "RLBench and CoppeliaSim 4.1, which this project does not install (https://github.com/stepjam/RLBench)"
 
@@ -99,22 +118,24 @@ TABLES: dict[str, Table] = {
         "single",
         tuple(task for group in DIFFICULTIES.values() for task in group),
         (
-            _row("CLIP", _T1, "58.0 62.4 48.8 56.4 48.0", lacks=_IMAGES),
-            _row("R3M", _T1, "80.0 68.8 56.4 68.4 53.0", lacks=_IMAGES),
-            _row("VC-1", _T1, "50.8 72.4 47.2 56.8 43.0", lacks=_IMAGES),
-            _row("VGGT", _T1, "16.8 17.6 2.4 12.2", lacks=_IMAGES),
+            _row("CLIP", _T1, "58.0 62.4 48.8 56.4 48.0", "clip"),
+            _row("R3M", _T1, "80.0 68.8 56.4 68.4 53.0", "r3m"),
+            _row("VC-1", _T1, "50.8 72.4 47.2 56.8 43.0", "vc1"),
+            _row("VGGT", _T1, "16.8 17.6 2.4 12.2", "vggt"),
             _row("PointNet", _T1, "70.4 52.4 44.0 55.6 55.5", "pointnet"),
             _row("PointNet++", _T1, "82.0 60.8 57.6 66.8 60.0", "pointnet2"),
             _row("PointNext", _T1, "76.8 63.6 39.2 59.8 56.0", "pointnext"),
             _row("DP3", _T1, "79.2 51.2 50.5 60.3", "dp3"),
-            _row("SPA", _T1, "65.2 76.8 57.6 66.5 63.0", lacks=_IMAGES),
+            Row("DP3 with its diffusion head", {}, "dp3_diffusion"),
+            _row("SPA", _T1, "65.2 76.8 57.6 66.5 63.0", "spa"),
             _row("Lift3D", _T1, "89.2 80.4 60.8 76.8 77.0", lacks=_LIFT3D),
             _row("CLAR", _T1, "96.0 80.8 71.2 82.6 82.0", lacks=_PRETRAINED),
             Row("CLAR from scratch", {}, "clar"),
             Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
             Row("blind", {}, "blind"),
         ),
-        _BASIC + " DP3 is its encoder behind the common head, not its diffusion head. The RLBench column lacks "
+        _BASIC
+        + " DP3 is its encoder behind the common head; the row below it has DP3's own head. The RLBench column lacks "
         f"{_SIMULATOR}; Table II has its commands, with `--encoder` of a row.",
     ),
     "table2": Table(
@@ -151,13 +172,13 @@ TABLES: dict[str, Table] = {
         "multi",
         MULTI_TASK,
         (
-            _row("CLIP", _T3, "60 20 20 33.3", lacks=_IMAGES),
-            _row("R3M", _T3, "40 60 60 53.3", lacks=_IMAGES),
-            _row("VC-1", _T3, "60 60 80 66.6", lacks=_IMAGES),
+            _row("CLIP", _T3, "60 20 20 33.3", "clip"),
+            _row("R3M", _T3, "40 60 60 53.3", "r3m"),
+            _row("VC-1", _T3, "60 60 80 66.6", "vc1"),
             _row("PointNet", _T3, "60 40 60 53.3", "pointnet"),
             _row("PointNet++", _T3, "80 20 20 40.0", "pointnet2"),
             _row("PointNext", _T3, "60 40 20 40.0", "pointnext"),
-            _row("SPA", _T3, "80 0 100 60.0", lacks=_IMAGES),
+            _row("SPA", _T3, "80 0 100 60.0", "spa"),
             _row("Lift3D", _T3, "60 40 80 60.0", lacks=_LIFT3D),
             _row("CLAR", _T3, "60 60 100 73.3", lacks=_PRETRAINED),
             Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
@@ -170,15 +191,16 @@ TABLES: dict[str, Table] = {
         "perspective",
         PERSPECTIVE,
         (
-            _row("CLIP", _T4, "50 28 4 27.3", lacks=_IMAGES),
-            _row("R3M", _T4, "0 8 4 18.6", lacks=_IMAGES),
-            _row("VC-1", _T4, "8 28 4 13.3", lacks=_IMAGES),
+            _row("CLIP", _T4, "50 28 4 27.3", "clip"),
+            _row("R3M", _T4, "0 8 4 18.6", "r3m"),
+            _row("VC-1", _T4, "8 28 4 13.3", "vc1"),
             _row("Lift3D", _T4, "100 80 56 78.6", lacks=_LIFT3D),
             _row("CLAR", _T4, "100 80 72 84", lacks=_PRETRAINED),
             Row("PointNet", {}, "pointnet"),
             Row("PointNet, every view normalised by itself", {}, "pointnet", frame="view"),
             Row("DP3", {}, "dp3"),
             Row("DP3, every view normalised by itself", {}, "dp3", frame="view"),
+            Row("DP3 with its diffusion head", {}, "dp3_diffusion"),
             Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
         ),
         _BASIC

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from clar_core.data.episode import Episode, Step
 from clar_core.data.store import StoreWriter
-from clar_core.simulation.env import CellEnv, EnvConfig
+from clar_core.simulation.env import CellEnv, EnvConfig, Observation
 from clar_core.workers import in_order, map_unordered
 
 Array = NDArray[np.float64]
-Act = Callable[[dict[str, NDArray[np.float32]]], Array]
+Act = Callable[[Observation], Array]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,9 @@ class CollectConfig:
         perturb: disturbances of the executed action.
         policy: checkpoint directory of a policy that drives instead of the expert (DAgger), or None.
         expert_share: with a policy, the part of episodes in which the expert takes over after a random time.
+        image_size: side of the colour images kept with the steps; 0 keeps none.
         workers: processes; all cores when None.
-        env: the environment; its task is overridden by ``task``.
+        env: the environment; its task and image size are overridden by those here.
     """
 
     task: str = "place_cube_in_basin"
@@ -66,6 +67,7 @@ class CollectConfig:
     perturb: Perturbation = field(default_factory=Perturbation)
     policy: Path | None = None
     expert_share: float = 0.3
+    image_size: int = 0
     workers: int | None = None
     env: EnvConfig = field(default_factory=EnvConfig)
 
@@ -97,9 +99,10 @@ def rollout(
     """One episode from a seed, labelled by the expert at every step. Arguments as those of :func:`drive`."""
     steps: list[Step] = []
 
-    def keep(observation: dict[str, NDArray[np.float32]], label: Array) -> None:
+    def keep(observation: Observation, label: Array) -> None:
         if len(observation["cloud"]):
-            steps.append(Step(observation["cloud"], observation["state"], label.astype(np.float32)))
+            image = env.posed_image(observation["image"]) if "image" in observation else None
+            steps.append(Step(observation["cloud"], observation["state"], label.astype(np.float32), image))
 
     success = drive(env, seed, keep, act=act, takeover_step=takeover_step, perturb=perturb, linger_steps=linger_steps)
     return Episode(
@@ -114,7 +117,7 @@ def rollout(
 def drive(
     env: CellEnv,
     seed: int,
-    on_step: Callable[[dict[str, NDArray[np.float32]], Array], None],
+    on_step: Callable[[Observation, Array], None],
     *,
     act: Act | None = None,
     takeover_step: int | None = None,
@@ -169,8 +172,11 @@ def collect(config: CollectConfig, progress: Callable[[int, int], Any] | None = 
     Raises:
         StoreError: the directory holds something else.
         UnknownTaskError: no such task.
+        CheckpointError, ValueError: the policy cannot be read, or sees images and none are made.
     """
-    writer = StoreWriter(config.store, config.env.spec)
+    if config.policy is not None:
+        _check_sight(config.policy, config.image_size)
+    writer = StoreWriter(config.store, config.env.spec, image_size=config.image_size)
     kept = attempts = successes = 0
     for episode in _in_order(config):
         attempts += 1
@@ -198,6 +204,19 @@ def _in_order(config: CollectConfig) -> Iterator[Episode]:
     yield from in_order(episodes, config.first_seed)
 
 
+def _check_sight(policy: Path, image_size: int) -> None:
+    """Raise ValueError for a policy that sees images of another size than those that are made."""
+    from clar_core.models.registry import image_pixels
+    from clar_core.training.checkpoints import load_checkpoint
+
+    pixels = image_pixels(load_checkpoint(policy).config.encoder)
+    if pixels not in (0, image_size):
+        raise ValueError(
+            f"image_size: the policy of {policy} sees colour images of {pixels} pixels, "
+            f"expected --image-size {pixels}, got {image_size}"
+        )
+
+
 class _PolicyDriver:
     """A checkpoint that drives episodes, one after the other."""
 
@@ -215,11 +234,13 @@ class _PolicyDriver:
         self._runtime.reset()
         self._instruction = instruction
 
-    def act(self, observation: dict[str, NDArray[np.float32]]) -> Array:
+    def act(self, observation: Observation) -> Array:
         """The action (7,); it stays where it is while there are too few points to decide."""
         if len(observation["cloud"]) < self._runtime.spec.min_cloud_points:
             return np.array([0.0] * 6 + [1.0])
-        decision = self._runtime.act(observation["cloud"], observation["state"], self._instruction)
+        decision = self._runtime.act(
+            observation["cloud"], observation["state"], self._instruction, image=observation.get("image")
+        )
         return decision.action.to_array()
 
 
@@ -229,7 +250,8 @@ _worker: tuple[CollectConfig, CellEnv, _PolicyDriver | None] | None = None
 def _begin_worker(config: CollectConfig) -> None:
     global _worker
     driver = None if config.policy is None else _PolicyDriver(config.policy)
-    _worker = (config, CellEnv(replace(config.env, task=config.task)), driver)
+    env = CellEnv(replace(config.env, task=config.task, image_size=config.image_size))
+    _worker = (config, env, driver)
 
 
 def _run_seed(seed: int) -> Episode:

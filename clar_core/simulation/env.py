@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from clar_core.control.action import Action, GripperHysteresis
 from clar_core.control.envelope import Envelope, EnvelopeLimits
 from clar_core.control.tracking import CONTROL_PERIOD_S
+from clar_core.data.episode import PosedImage
 from clar_core.observation.builder import TooFewPointsError, build_cloud, proprioception
 from clar_core.observation.spec import ObservationSpec
-from clar_core.simulation.camera import CameraMove, DepthCamera, DepthNoise
+from clar_core.simulation.camera import COLOR_CAMERA, CameraMove, DepthCamera, DepthNoise
+from clar_core.simulation.image_camera import ImageCamera
 from clar_core.simulation.robot import RobotTiming, SimulatedRobot
 from clar_core.simulation.scene import (
     HOME_JOINT_POSITIONS_RAD,
@@ -31,6 +33,8 @@ from clar_core.simulation.scene import (
     place_camera,
 )
 from clar_core.simulation.tasks import CellView, Task, get_task
+
+Observation = dict[str, NDArray[Any]]
 
 STEP_S = 0.1
 CELL_SPEC = ObservationSpec(crop_min_m=(0.25, -0.42, 0.010), crop_max_m=(0.80, 0.42, 0.36))
@@ -45,6 +49,7 @@ class EnvConfig:
         task: a registered task.
         spec: the observation.
         render_depth: False leaves the cloud out of the observation (experts and state-based controls need none).
+        image_size: side of the square colour image in the observation; 0 leaves it out.
         noise: depth noise, None for exact depth.
         command_delay_s: range of the delay from capture to the command's effect, drawn for each step in multiples of
             20 ms; the live front shows 40 to 80 ms.
@@ -56,6 +61,7 @@ class EnvConfig:
     task: str = "place_cube_in_basin"
     spec: ObservationSpec = CELL_SPEC
     render_depth: bool = True
+    image_size: int = 0
     noise: DepthNoise | None = field(default_factory=DepthNoise)
     command_delay_s: tuple[float, float] = (0.04, 0.08)
     home_jitter_rad: float = 0.03
@@ -63,9 +69,10 @@ class EnvConfig:
     camera_move: CameraMove | None = None
 
 
-class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]):
+class CellEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """``{"cloud": (n, 3) metres in the base frame, "state": (10,)}`` out, the 7-D action of ``control/action.py`` in.
 
+    With an image size, ``"image": (S, S, 3) uint8 RGB`` is in the observation too, what the colour camera sees.
     Actions pass the same envelope as on the robot. Reward is 1 while the task's success predicate holds, and the
     episode terminates there. It is truncated at the task's time limit, and when the envelope would halt the arm.
     ``info`` carries ``success``, ``too_few_points``, ``clamped`` (limits that scaled the action) and ``halt`` (why, or
@@ -80,6 +87,7 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
         self.robot = SimulatedRobot(self.model, self.data, config.timing)
         self._envelope = Envelope(EnvelopeLimits(motion_box_min_m=MOTION_BOX_MIN_M, motion_box_max_m=MOTION_BOX_MAX_M))
         self.camera = DepthCamera(self.model, config.noise) if config.render_depth else None
+        self.image_camera = ImageCamera(self.model, config.image_size) if config.image_size else None
         self._T_base_trained = self.T_base_camera = camera_pose(self.model)
         """What the observation path is told of the camera's pose; the truth unless a caller disturbs it."""
         low, high = np.array(config.spec.crop_min_m), np.array(config.spec.crop_max_m)
@@ -89,6 +97,8 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
         if config.render_depth:
             point = gymnasium.spaces.Box(low.astype(np.float32), high.astype(np.float32), (3,), np.float32)
             spaces["cloud"] = gymnasium.spaces.Sequence(point, stack=True)
+        if config.image_size:
+            spaces["image"] = gymnasium.spaces.Box(0, 255, (config.image_size, config.image_size, 3), np.uint8)
         self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
         limit = np.array([0.05] * 3 + [0.25] * 3 + [1.0], dtype=np.float32)
         self.action_space = gymnasium.spaces.Box(np.r_[-limit[:6], 0.0].astype(np.float32), limit, (7,), np.float32)
@@ -115,7 +125,7 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, Any]]:
         """Draw a start. The same seed gives the same start, whatever was run before."""
         super().reset(seed=seed)
         self._move_camera(seed)
@@ -133,9 +143,7 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
         observation, short = self._observe()
         return observation, {"success": False, "too_few_points": short, "clamped": (), "halt": None}
 
-    def step(
-        self, action: NDArray[np.floating[Any]]
-    ) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.floating[Any]]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One 100 ms tick. Raises InvalidActionError for a non-finite or wrongly shaped action."""
         step = Action.from_array(np.asarray(action, dtype=np.float64))
         low, high = (round(d / CONTROL_PERIOD_S) for d in self.config.command_delay_s)
@@ -154,8 +162,20 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
 
     def close(self) -> None:
         """Free the renderer."""
-        if self.camera is not None:
-            self.camera.close()
+        for camera in (self.camera, self.image_camera):
+            if camera is not None:
+                camera.close()
+
+    def posed_image(self, image: NDArray[np.uint8]) -> PosedImage:
+        """The observation's image with the depth of its pixels and its place, as a store keeps it.
+
+        Raises:
+            ValueError: the environment makes no images.
+        """
+        if self.image_camera is None:
+            raise ValueError("image_size: 0, so this environment makes no images")
+        pose = camera_pose(self.model, COLOR_CAMERA)
+        return PosedImage(image, self.image_camera.depth(self.data), self.image_camera.intrinsics, pose)
 
     def _move_camera(self, seed: int | None) -> None:
         """Apart from the start's randomness: the same seed gives the same start wherever the camera stands."""
@@ -165,14 +185,16 @@ class CellEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]
             place_camera(self.model, moved)
             self.T_base_camera = moved if move.recalibrated else self._T_base_trained
 
-    def _observe(self) -> tuple[dict[str, NDArray[np.float32]], bool]:
+    def _observe(self) -> tuple[Observation, bool]:
         spec = self.config.spec
-        state = proprioception(self.robot.T_base_tcp, self.robot.gripper_width_m, spec)
+        seen: Observation = {"state": proprioception(self.robot.T_base_tcp, self.robot.gripper_width_m, spec)}
+        if self.image_camera is not None:
+            seen["image"] = self.image_camera.image(self.data)
         if self.camera is None:
-            return {"state": state}, False
+            return seen, False
         depth = self.camera.render(self.data, self.np_random)
         try:
             cloud = build_cloud(depth, self.camera.intrinsics, self.T_base_camera, spec)
         except TooFewPointsError:
-            return {"state": state, "cloud": np.zeros((0, 3), np.float32)}, True
-        return {"state": state, "cloud": cloud}, False
+            return {**seen, "cloud": np.zeros((0, 3), np.float32)}, True
+        return {**seen, "cloud": cloud}, False

@@ -20,17 +20,13 @@ from clar_core.geometry.poses import Array
 from clar_core.observation.builder import TooFewPointsError, build_cloud, proprioception
 from clar_core.observation.spec import ObservationSpec
 from clar_core.simulation.camera import (
-    COLOR_CAMERA,
-    COLOR_INTRINSICS,
-    DEPTH_GROUPS,
     T_BASE_DEPTH,
     T_DEPTH_COLOR,
     DepthCamera,
-    geometry_options,
-    lens_map,
     look_at,
 )
 from clar_core.simulation.env import CELL_SPEC
+from clar_core.simulation.image_camera import ImageCamera
 from clar_core.simulation.objects import CLASSES, HELD_OUT_CLASSES
 from clar_core.simulation.randomized import LABELS, RandomScene, SceneState, draw_scene
 from clar_core.simulation.scene import place_camera
@@ -39,7 +35,6 @@ from clar_core.workers import in_order, map_unordered
 IMAGE_PIXELS = 224
 _CELL_CAMERA = 0
 _MOVING_CAMERA = -1
-_DEPTH_MAX_M = 6.0
 _ATTEMPTS = 20
 
 
@@ -80,46 +75,6 @@ class ViewsConfig:
         return tuple(c for c in CLASSES if self.classes == "all" or c not in HELD_OUT_CLASSES)
 
 
-class ImageCamera:
-    """The D455's colour camera: image, its own depth and its segmentation, through the lens, resized to a square."""
-
-    def __init__(self, model: mujoco.MjModel, labels: NDArray[np.int64]) -> None:
-        self.intrinsics = COLOR_INTRINSICS.scaled(IMAGE_PIXELS, IMAGE_PIXELS)
-        samples, model.vis.quality.offsamples = model.vis.quality.offsamples, 0
-        self._renderer = mujoco.Renderer(model, COLOR_INTRINSICS.height, COLOR_INTRINSICS.width)
-        model.vis.quality.offsamples = samples
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._renderer.scene.flags[flag] = False
-        self._options = geometry_options((0, *DEPTH_GROUPS))
-        self._labels = np.append(labels, 0).astype(np.uint8)
-        self._full_map = lens_map(COLOR_INTRINSICS)
-        self._small_map = lens_map(self.intrinsics, COLOR_INTRINSICS)
-
-    def render(self, data: mujoco.MjData) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint8]]:
-        """RGB (S, S, 3) uint8, depth (S, S) uint16 in mm, and labels (S, S) uint8 of the state in ``data``."""
-        renderer = self._renderer
-        renderer.update_scene(data, COLOR_CAMERA, self._options)
-        lens = cv2.remap(renderer.render(), *self._full_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        image = cv2.resize(lens, (IMAGE_PIXELS, IMAGE_PIXELS), interpolation=cv2.INTER_AREA)
-        renderer.enable_depth_rendering()
-        depth = self._sampled(renderer.render())
-        renderer.disable_depth_rendering()
-        renderer.enable_segmentation_rendering()
-        rendered = renderer.render()
-        renderer.disable_segmentation_rendering()
-        geoms = np.where(rendered[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, rendered[..., 0], -1)
-        labels = self._sampled(self._labels[geoms])
-        millimetres = np.where(depth <= _DEPTH_MAX_M, depth * 1000.0 + 0.5, 0.0).astype(np.uint16)
-        return np.asarray(image, dtype=np.uint8), millimetres, labels
-
-    def close(self) -> None:
-        """Free the renderer."""
-        self._renderer.close()
-
-    def _sampled(self, rendered: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(cv2.remap(rendered, *self._small_map, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE))
-
-
 def random_camera(rng: np.random.Generator) -> Array:
     """``T_base_depth`` of a camera that looks at the table's middle from somewhere around it, 0.6 to 1.2 m away."""
     azimuth, elevation = rng.uniform(-2.3, 2.3), rng.uniform(0.40, 1.25)
@@ -136,12 +91,12 @@ def render_scene(seed: int, config: ViewsConfig, spec: ObservationSpec = CELL_SP
     scene = draw_scene(rng, config.kinds, config.objects)
     state = SceneState(scene, rng)
     depth_camera = DepthCamera(state.model)
-    image_camera = ImageCamera(state.model, state.geom_labels())
+    image_camera, labels = ImageCamera(state.model, IMAGE_PIXELS), state.geom_labels()
     try:
         instants = []
         for _ in range(config.instants):
             state.place_robot(rng)
-            views = [_view(state, depth_camera, image_camera, i, rng, spec) for i in range(config.cameras)]
+            views = [_view(state, depth_camera, image_camera, labels, i, rng, spec) for i in range(config.cameras)]
             instants.append(_instant(state, scene, views, seed, spec))
         return instants
     finally:
@@ -181,6 +136,7 @@ def _view(
     state: SceneState,
     depth_camera: DepthCamera,
     image_camera: ImageCamera,
+    geom_labels: NDArray[np.int64],
     number: int,
     rng: np.random.Generator,
     spec: ObservationSpec,
@@ -198,7 +154,8 @@ def _view(
             if fixed:
                 state.place_robot(rng)
             continue
-        image, image_depth, labels = image_camera.render(state.data)
+        image, image_depth = image_camera.image(state.data), image_camera.depth(state.data)
+        labels = image_camera.labels(state.data, geom_labels)
         pose = T_base_depth @ T_DEPTH_COLOR
         camera = _CELL_CAMERA if fixed else _MOVING_CAMERA
         return View(cloud, image, image_depth, image_camera.intrinsics, pose, labels, camera)

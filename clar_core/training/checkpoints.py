@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from clar_core.control.spaces import ActionSpace, action_space
-from clar_core.models.policy import Policy
+from clar_core.models.policy import BasePolicy
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.observation.spec import ObservationSpec
 from clar_core.training.checkpoint_files import (
@@ -69,7 +69,7 @@ class Checkpoint:
         provenance: JSON values.
     """
 
-    policy: Policy
+    policy: BasePolicy
     config: PolicyConfig
     spec: ObservationSpec
     normalizer: Normalizer
@@ -202,7 +202,7 @@ def _check_action(
         )
 
 
-def _load_policy(path: Path, content: bytes, config: PolicyConfig, sentences: int) -> tuple[Policy, Tensor | None]:
+def _load_policy(path: Path, content: bytes, config: PolicyConfig, sentences: int) -> tuple[BasePolicy, Tensor | None]:
     tensors = read_tensors(path, content)
     features = tensors.pop(_LANGUAGE, None)
     if (features is None) != (config.head.language_dim == 0):

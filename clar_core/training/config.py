@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from clar_core.control.spaces import TCP_DELTA, ActionSpace
 from clar_core.data.augmentation import AugmentationConfig
-from clar_core.models.registry import encoder_preset
+from clar_core.models.registry import HEADS, AnyHeadConfig, HeadName, encoder_preset, head_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,16 +21,17 @@ class ImitationConfig:
         stores: directories of demonstrations; several are concatenated.
         output: directory of the run: ``best/``, ``last/``, ``state.safetensors``, ``metrics.jsonl``, ``events.*``.
         encoder: a preset of ``models.registry``.
+        head: ``mlp``, the paper's, or ``diffusion``, DP3's; that of the preset when left out.
         language: condition on the instruction.
         text_encoder: how a sentence becomes a feature: ``words`` hashed, without weights; ``open_clip``, the text tower
             of a CLIP model; ``table``, one feature for each task, which knows the sentences of training only.
         text_model: name of the CLIP model in open_clip.
         text_weights: local file of its weights.
-        history: observations that a decision is made from.
-        chunk: actions that are predicted at once.
-        head_norm: normalisation of the joined modalities.
+        history: observations that a decision is made from; the head's own number when left out.
+        chunk: actions that are predicted at once; the head's own number when left out.
+        head_norm: normalisation of the joined modalities in the head ``mlp``.
         init_from: whose weights training starts from: a policy's checkpoint, or, for the encoder alone, a checkpoint of
-            ``clar pretrain`` or a file of Point-MAE.
+            ``clar pretrain``, a file of Point-MAE, or one of the weights that others published for this encoder.
         init_encoder_only: take only its encoder.
         encoder_training: ``scratch`` at the head's rate, ``finetune`` at a tenth of it, ``frozen`` at ``init_from``,
             ``frozen_random`` as a control. The features of a frozen encoder are computed once.
@@ -45,7 +47,7 @@ class ImitationConfig:
         weight_decay: decoupled, on matrices only.
         gradient_clip: largest norm of the gradient.
         ema_decay: of the averaged weights that are validated and saved; 0 saves the raw ones.
-        gripper_weight: of the gripper's cross entropy.
+        gripper_weight: of the gripper's cross entropy in the head ``mlp``.
         validation_fraction: part of the episodes held out.
         validate_every: samples between validations.
         save_every: samples between saves of the resumable state and of ``last/``.
@@ -61,12 +63,13 @@ class ImitationConfig:
     stores: tuple[Path, ...]
     output: Path
     encoder: str = "clar_small"
+    head: HeadName | None = None
     language: bool = False
     text_encoder: Literal["words", "open_clip", "table"] = "words"
     text_model: str = "ViT-B-16-quickgelu"
     text_weights: Path | None = None
-    history: int = 1
-    chunk: int = 1
+    history: int | None = None
+    chunk: int | None = None
     head_norm: Literal["batch", "layer"] = "batch"
     init_from: Path | None = None
     init_encoder_only: bool = False
@@ -99,10 +102,11 @@ class ImitationConfig:
         if not self.stores:
             raise ValueError("stores: expected at least one directory of demonstrations, got none")
         encoder_preset(self.encoder)
-        for name in ("samples", "batch_size", "validate_every", "save_every", "history", "chunk", "cached_views"):
+        for name in ("samples", "batch_size", "validate_every", "save_every", "cached_views"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
-        if self.batch_size < 2 and self.head_norm == "batch":
+        self.head_config()
+        if self.batch_size < 2 and self.head_norm == "batch" and self.head_name == "mlp":
             raise ValueError("batch_size: expected at least 2 with head_norm 'batch', got 1")
         for name in ("learning_rate", "gradient_clip"):
             if not getattr(self, name) > 0:
@@ -134,6 +138,21 @@ class ImitationConfig:
     def encoder_is_fixed(self) -> bool:
         """Whether the features of a cloud stay the same during training: the encoder is frozen, or there is none."""
         return self.encoder_training in ("frozen", "frozen_random") or encoder_preset(self.encoder) is None
+
+    @property
+    def head_name(self) -> HeadName:
+        """The head: the one asked for, or that of the preset."""
+        return self.head or head_of(self.encoder)
+
+    def head_config(self, language_dim: int = 0, space: ActionSpace = TCP_DELTA) -> AnyHeadConfig:
+        """The head's shape. Raises ValueError for a history, chunk or action space that it cannot have."""
+        values: dict[str, Any] = {"language_dim": language_dim}
+        if self.head_name == "mlp":
+            values |= {"norm": self.head_norm, "action_space": space.name}
+        elif space != TCP_DELTA:
+            raise ValueError(f"head: expected mlp with demonstrations of {space.name}, got {self.head_name}")
+        values |= {name: n for name in ("history", "chunk") if (n := getattr(self, name)) is not None}
+        return HEADS[self.head_name](**values)
 
     @property
     def steps(self) -> int:
@@ -170,7 +189,10 @@ class ImitationConfig:
 
     def recipe(self) -> dict[str, Any]:
         """The fields that decide the result; a run resumes only under the same ones."""
-        values = self.to_dict()
+        head = self.head_config()
+        values = self.to_dict() | {"history": head.history, "chunk": head.chunk, "head": self.head_name}
+        if self.head_name == "mlp":
+            del values["head"]  # runs that began before there was another head do not name theirs
         for name in ("output", "validate_every", "save_every", "keep_every", "device", "threads", "workers", "resume"):
             del values[name]
         return values

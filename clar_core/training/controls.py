@@ -42,6 +42,7 @@ def train_controls(
     config = ImitationConfig.from_dict(load_checkpoint(run / "last").provenance.get("training", {}))
     base = replace(
         config,
+        head=config.head_name,  # that of the run, whatever encoder the control has
         samples=samples or config.samples,
         init_from=None,
         init_encoder_only=False,

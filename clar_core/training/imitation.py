@@ -13,10 +13,9 @@ import torch
 from tqdm import tqdm
 
 from clar_core.control.spaces import ActionSpace
-from clar_core.data.datasets import Demonstrations, ImitationDataset, fit_normalizer
-from clar_core.losses import policy_loss
-from clar_core.models.policy import Policy, PolicyHeadConfig
-from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
+from clar_core.data.datasets import Demonstrations, ImitationDataset, Sight, fit_normalizer
+from clar_core.models.policy import BasePolicy
+from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset, image_pixels
 from clar_core.training.config import ImitationConfig
 from clar_core.training.language import Language, instruction_features
 from clar_core.training.loop import (
@@ -43,19 +42,23 @@ def train_imitation(config: ImitationConfig) -> Path:
 
     Raises:
         StoreError: the demonstrations cannot be used.
-        CheckpointError, ImportedWeightsError: ``init_from`` cannot be used.
+        CheckpointError, ImportedWeightsError, PublishedWeightsError: ``init_from`` cannot be used, or is missing.
         TextEncoderError: the instructions cannot be encoded.
         TrainingError: the run in ``output`` is another one, or the loss is no longer finite.
         KeyboardInterrupt: after an interruption, once the state is saved.
     """
     device = _prepare_machine(config)
-    data = Demonstrations.load(config.stores, require_success=config.require_success)
+    pixels = image_pixels(encoder_preset(config.encoder))
+    data = Demonstrations.load(config.stores, require_success=config.require_success, image_size=pixels)
     training, validation = data.split(config.validation_fraction, config.seed)
     language = instruction_features(data, config) if config.language else None
     augmentation = config.augmentation if config.augment else None
+    if pixels and augmentation is not None and augmentation.moves:
+        print("samples are not moved: an image cannot follow its state and action", flush=True)
+        augmentation = augmentation.still()
     model_config = _model_config(config, language, data.action_space)
     policy = build_policy(model_config)
-    continued = None if config.init_from is None else start_from(policy, model_config, config, data.spec)
+    continued = start_from(policy, model_config, config, data.spec)
     normalizer = continued or fit_normalizer(data, training, augmentation, config.seed)
     if config.encoder_is_fixed and policy.encoder is not None:
         policy.encoder.requires_grad_(False)
@@ -70,9 +73,10 @@ def train_imitation(config: ImitationConfig) -> Path:
         first = run.restore_state(state_path, policy, averaged, optimizer)
     config.output.mkdir(parents=True, exist_ok=True)
 
-    sees = model_config.encoder is not None
+    sight: Sight = "nothing" if model_config.encoder is None else "image" if pixels else "cloud"
+    head = model_config.head
     train_set, held_out = (
-        ImitationDataset(data, part, normalizer, varied, history=config.history, chunk=config.chunk, with_points=sees)
+        ImitationDataset(data, part, normalizer, varied, history=head.history, chunk=head.chunk, sight=sight)
         for part, varied in ((training, augmentation), (validation, None))
     )
     print(
@@ -94,7 +98,7 @@ def _optimise(
     config: ImitationConfig,
     run: ImitationRun,
     samples: Samples,
-    policy: Policy,
+    policy: BasePolicy,
     averaged: AveragedWeights,
     optimizer: torch.optim.Optimizer,
     first: int,
@@ -114,15 +118,11 @@ def _optimise(
     )
     with deferred_interruption() as interruption, run, bar:
         for step, drawn in enumerate(samples.batches(first, config.steps), start=first):
-            if not config.encoder_is_fixed:
-                torch.manual_seed(int(np.random.SeedSequence((config.seed, 4, step)).generate_state(1)[0]))
+            torch.manual_seed(int(np.random.SeedSequence((config.seed, 4, step)).generate_state(1)[0]))
             _set_learning_rate(optimizer, config, step)
             batch = drawn.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                predicted = samples.forward(policy, batch, run.language_of(batch))
-            loss = policy_loss(
-                predicted.float(), batch.action, gripper_weight=config.gripper_weight, space=run.action_space
-            )
+                loss = run.loss(policy, batch, samples)
             if not torch.isfinite(loss.total):
                 raise TrainingError(
                     f"the loss of step {step} is {loss.total.item()}; lower learning_rate "
@@ -164,23 +164,16 @@ def _prepare_machine(config: ImitationConfig) -> torch.device:
 
 def _model_config(config: ImitationConfig, language: Language | None, space: ActionSpace) -> PolicyConfig:
     for name in ("history", "chunk"):
-        if space.absolute and getattr(config, name) > 1:
+        if space.absolute and (getattr(config, name) or 1) > 1:
             raise TrainingError(
                 f"{name}: expected 1 with demonstrations of {space.name}, got {getattr(config, name)}: keyframes have "
                 "no fixed rate, so the observation before and the pose after the next one are not those of a time"
             )
     width = 0 if language is None else language.features.shape[1]
-    head = PolicyHeadConfig(
-        norm=config.head_norm,
-        language_dim=width,
-        history=config.history,
-        chunk=config.chunk,
-        action_space=space.name,
-    )
-    return PolicyConfig(encoder=encoder_preset(config.encoder), head=head)
+    return PolicyConfig(encoder=encoder_preset(config.encoder), head=config.head_config(width, space))
 
 
-def _parameter_groups(policy: Policy, config: ImitationConfig) -> list[dict[str, object]]:
+def _parameter_groups(policy: BasePolicy, config: ImitationConfig) -> list[dict[str, object]]:
     """The head at the full rate, the encoder at its own."""
     head = torch.nn.ModuleDict({name: part for name, part in policy.named_children() if name != "encoder"})
     groups = parameter_groups(head, config.learning_rate, config.weight_decay)

@@ -19,8 +19,8 @@ from torch.utils.tensorboard import SummaryWriter
 import clar_core
 from clar_core.control.spaces import ActionSpace
 from clar_core.data.datasets import Batch, Demonstrations
-from clar_core.losses import PolicyLoss, policy_loss, pose_errors
-from clar_core.models.policy import Policy
+from clar_core.losses import PolicyLoss, pose_errors
+from clar_core.models.policy import BasePolicy
 from clar_core.models.registry import PolicyConfig, build_policy
 from clar_core.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from clar_core.training.config import ImitationConfig
@@ -89,6 +89,16 @@ class ImitationRun:
             return None
         return self._language.features.to(batch.sentence.device)[batch.sentence]
 
+    def loss(self, policy: BasePolicy, batch: Batch, samples: Samples) -> PolicyLoss:
+        """The policy's loss on a batch of ``samples``."""
+        return policy.loss(
+            samples.feature(policy, batch),
+            batch.state,
+            batch.action,
+            self.language_of(batch),
+            gripper_weight=self._config.gripper_weight,
+        )
+
     def due(self, every_samples: int, done: int) -> bool:
         """Whether the step just ``done`` (counted from 1) passed a multiple of ``every_samples`` samples."""
         batch = self._config.batch_size
@@ -133,8 +143,8 @@ class ImitationRun:
             directory = self._config.output / name
             checkpoint = load_checkpoint(directory)
 
-            def forward(batch: Batch, policy: Policy = checkpoint.policy) -> Tensor:
-                return samples.forward(policy, batch, self.language_of(batch))
+            def forward(batch: Batch, policy: BasePolicy = checkpoint.policy) -> PolicyLoss:
+                return self.loss(policy, batch, samples)
 
             reestimate_batch_norm(checkpoint.policy, ((batch,) for batch in batches), forward)
             save_checkpoint(directory, checkpoint)
@@ -142,7 +152,7 @@ class ImitationRun:
         return self._config.output / "best"
 
     def save_state(
-        self, path: Path, done: int, policy: Policy, averaged: AveragedWeights, optimizer: torch.optim.Optimizer
+        self, path: Path, done: int, policy: BasePolicy, averaged: AveragedWeights, optimizer: torch.optim.Optimizer
     ) -> None:
         """Write everything that going on from here takes."""
         tensors = {f"policy/{name}": value for name, value in policy.state_dict().items()}
@@ -153,7 +163,7 @@ class ImitationRun:
         save_state(path, tensors, facts)
 
     def restore_state(
-        self, path: Path, policy: Policy, averaged: AveragedWeights, optimizer: torch.optim.Optimizer
+        self, path: Path, policy: BasePolicy, averaged: AveragedWeights, optimizer: torch.optim.Optimizer
     ) -> int:
         """Put back what ``save_state`` wrote; returns the number of steps done.
 
@@ -179,24 +189,34 @@ class ImitationRun:
     def _identity(self) -> dict[str, dict[str, Any]]:
         return {"recipe": self._config.recipe(), "data": self._data.fingerprints}
 
-    def _policy_of(self, values: dict[str, Tensor]) -> Policy:
+    def _policy_of(self, values: dict[str, Tensor]) -> BasePolicy:
         policy = build_policy(self._model_config)
         policy.load_state_dict(values)
         device = next(iter(values.values())).device
         return policy.to(device).eval()
 
-    def _validation(self, policy: Policy, samples: Samples) -> dict[str, float]:
+    def _validation(self, policy: BasePolicy, samples: Samples) -> dict[str, float]:
         device = next(policy.parameters()).device
         batches = samples.held_out()
-        moved = [batch.to(device) for batch in batches]
-        outputs = [samples.forward(policy, batch, self.language_of(batch)).float().cpu() for batch in moved]
+        losses: list[Tensor] = []
+        outputs: list[Tensor] = []
+        # The same noise at every validation: a head with randomness would else be chosen by its luck.
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(self._config.seed)
+            for batch in (batch.to(device) for batch in batches):
+                feature, language = samples.feature(policy, batch), self.language_of(batch)
+                terms = policy.loss(
+                    feature, batch.state, batch.action, language, gripper_weight=self._config.gripper_weight
+                )
+                losses.append(torch.stack(terms).cpu() * len(batch.state))
+                outputs.append(policy.decide(feature, batch.state, language).float().cpu())
         predicted = torch.cat(outputs)
         target = torch.cat([batch.action for batch in batches])
         near = torch.cat([batch.at_switch for batch in batches])
         space = self._data.action_space
-        loss = policy_loss(predicted, target, gripper_weight=self._config.gripper_weight, space=space)
+        loss = PolicyLoss(*torch.stack(losses).sum(0) / len(target))
         std = torch.from_numpy(self._normalizer.action_std)
-        if self._config.chunk > 1:
+        if self._model_config.head.chunk > 1:
             # The loss is that of whole chunks; errors that people compare are those of the action that is due.
             predicted, target = predicted[:, 0], target[:, 0]
         distances, angles = pose_errors(predicted, target, std, space)
@@ -221,7 +241,7 @@ class ImitationRun:
             for name, value in figures.items():
                 self._writer.add_scalar(name, value, samples)  # type: ignore[no-untyped-call]
 
-    def _save(self, name: str, policy: Policy, samples: int, figures: dict[str, float]) -> None:
+    def _save(self, name: str, policy: BasePolicy, samples: int, figures: dict[str, float]) -> None:
         language = self._language
         checkpoint = Checkpoint(
             policy,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clar_core.control.spaces import KEYFRAME
+from clar_core.models.registry import image_pixels
+from clar_core.observation.spec import ObservationSpec
 from clar_core.training.checkpoints import Checkpoint
 
 FILE = "README.md"
@@ -53,9 +55,7 @@ def _for_rlbench(directory: Path, tasks: list[str]) -> list[str]:
 
 
 def _for_the_cell(directory: Path, checkpoint: Checkpoint, tasks: list[str], sentence: str) -> list[str]:
-    spec = checkpoint.spec
-    low, high = (", ".join(f"{v:g}" for v in box) for box in (spec.crop_min_m, spec.crop_max_m))
-    return [
+    lines = [
         "## Which one, and how good",
         "",
         "Choose on seeds of their own and try the chosen one on fresh ones, beside the controls:",
@@ -65,6 +65,22 @@ def _for_the_cell(directory: Path, checkpoint: Checkpoint, tasks: list[str], sen
         f"clar eval cell {directory}",
         "```",
         "",
+    ]
+    if pixels := image_pixels(checkpoint.config.encoder):
+        return [
+            *lines,
+            "## Where it runs",
+            "",
+            f"It sees colour images of {pixels} pixels, from where the camera stood in training. The live stack gives",
+            "policies clouds only and refuses it.",
+        ]
+    return [*lines, *_live(directory, tasks, checkpoint.spec, sentence)]
+
+
+def _live(directory: Path, tasks: list[str], spec: ObservationSpec, sentence: str) -> list[str]:
+    """How to run it on the live stack, simulated and real."""
+    low, high = (", ".join(f"{v:g}" for v in box) for box in (spec.crop_min_m, spec.crop_max_m))
+    return [
         "## In the live simulated cell",
         "",
         "```bash",

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from clar_core.data.datasets import Batch, ImitationDataset, SampleKey, StepSampler, collate
-from clar_core.models.policy import Policy
+from clar_core.models.image_encoder import ImageEncoder
+from clar_core.models.policy import BasePolicy
 from clar_core.training.config import ImitationConfig
 
 _HELD_OUT = 1024
@@ -22,7 +23,7 @@ _FIRST_VIEW = 2**40
 
 
 class Samples(Protocol):
-    """Training and validation batches, and how a policy answers one."""
+    """Training and validation batches, and what a policy's encoder makes of one."""
 
     def __len__(self) -> int:
         """Steps to train on."""
@@ -33,8 +34,8 @@ class Samples(Protocol):
     def held_out(self) -> Sequence[Batch]:
         """Batches of at most 1024 held-out samples; none without held-out episodes."""
 
-    def forward(self, policy: Policy, batch: Batch, language: Tensor | None) -> Tensor:
-        """The policy's normalised action for a batch."""
+    def feature(self, policy: BasePolicy, batch: Batch) -> Tensor | None:
+        """What the policy's head is given of a batch: features of its encoder; ``None`` of a blind policy."""
 
 
 class CloudSamples:
@@ -63,10 +64,9 @@ class CloudSamples:
         """See :class:`Samples`."""
         return self._held_out
 
-    def forward(self, policy: Policy, batch: Batch, language: Tensor | None) -> Tensor:
+    def feature(self, policy: BasePolicy, batch: Batch) -> Tensor | None:
         """See :class:`Samples`."""
-        result: Tensor = policy(batch.points, batch.state, language)
-        return result
+        return policy.encode(batch.seen)
 
 
 class FeatureSamples:
@@ -80,7 +80,7 @@ class FeatureSamples:
     """
 
     def __init__(
-        self, training: ImitationDataset, validation: ImitationDataset, config: ImitationConfig, policy: Policy
+        self, training: ImitationDataset, validation: ImitationDataset, config: ImitationConfig, policy: BasePolicy
     ) -> None:
         self._size, self._config = len(training), config
         self._device = next(policy.parameters()).device
@@ -88,10 +88,14 @@ class FeatureSamples:
         with tqdm(
             total=self._size * config.cached_views, unit="sample", desc="features", disable=not sys.stderr.isatty()
         ) as bar:
-            views = [
-                _joined([self._encoded(policy, b, bar) for b in _in_order(training, config, 1, _FIRST_VIEW + view)])
-                for view in range(config.cached_views)
-            ]
+            views: list[Batch] = []
+            for view in range(config.cached_views):
+                # images are never varied, only what comes with them is
+                known = views[0].seen if views and isinstance(policy.encoder, ImageEncoder) else None
+                drawn = _in_order(training, config, 1, _FIRST_VIEW + view)
+                views.append(_joined([self._encoded(policy, b, bar, skip=known is not None) for b in drawn]))
+                if known is not None:
+                    views[-1] = views[-1]._replace(seen=known)
         self._views = Batch(*(torch.cat(parts) for parts in zip(*views, strict=True)))
         held_out = _in_order(validation, config, -(-len(validation) // _HELD_OUT) or 1)
         self._held_out = [self._encoded(policy, batch) for batch in held_out]
@@ -113,16 +117,19 @@ class FeatureSamples:
         """See :class:`Samples`."""
         return self._held_out
 
-    def forward(self, policy: Policy, batch: Batch, language: Tensor | None) -> Tensor:
+    def feature(self, policy: BasePolicy, batch: Batch) -> Tensor | None:
         """See :class:`Samples`."""
-        return policy.decide(None if policy.encoder is None else batch.points, batch.state, language)
+        return None if policy.encoder is None else batch.seen
 
     @torch.inference_mode()
-    def _encoded(self, policy: Policy, batch: Batch, bar: tqdm[object] | None = None) -> Batch:
-        feature = policy.encode(batch.points.to(self._device)) if policy.encoder is not None else None
+    def _encoded(
+        self, policy: BasePolicy, batch: Batch, bar: tqdm[object] | None = None, *, skip: bool = False
+    ) -> Batch:
+        sees = policy.encoder is not None and not skip
+        feature = policy.encode(batch.seen.to(self._device)) if sees else None
         if bar is not None:
             bar.update(len(batch.state))
-        return batch._replace(points=batch.state[:, :0] if feature is None else feature.float().cpu().clone())
+        return batch._replace(seen=batch.state[:, :0] if feature is None else feature.float().cpu().clone())
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:

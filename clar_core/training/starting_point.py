@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clar_core.models.baselines.published import load_published, takes_published_weights
+from clar_core.models.baselines.published import load_published, missing_weights, takes_published_weights
 from clar_core.models.clar import Clar, ClarConfig
 from clar_core.models.encoder import PointEncoderConfig
-from clar_core.models.policy import Policy
+from clar_core.models.image_encoder import ImageEncoder
+from clar_core.models.policy import BasePolicy
 from clar_core.models.registry import PolicyConfig
 from clar_core.observation.spec import ObservationSpec
 from clar_core.training.checkpoints import CheckpointError, check_observation, load_checkpoint
@@ -18,25 +19,30 @@ from clar_core.training.pretrain_start import initialise
 
 
 def start_from(
-    policy: Policy, wanted: PolicyConfig, config: ImitationConfig, spec: ObservationSpec
+    policy: BasePolicy, wanted: PolicyConfig, config: ImitationConfig, spec: ObservationSpec
 ) -> Normalizer | None:
-    """Load what ``config.init_from`` holds into a policy.
+    """Load what ``config.init_from`` holds into a policy; without it the policy stays as it is.
 
     Args:
         policy: changed in place.
         wanted: its architecture.
-        config: the run; its ``init_from`` is a policy's checkpoint, one of ``clar pretrain``, or a file of Point-MAE.
+        config: the run; its ``init_from`` is a policy's checkpoint, one of ``clar pretrain``, or a file of Point-MAE
+            or of the weights that others published for this encoder.
         spec: how the demonstrations were observed.
 
     Returns:
-        The units of a whole policy that is continued; ``None`` of an encoder, which has none but the spec's.
+        The units of a whole policy that is continued; ``None`` otherwise.
 
     Raises:
         CheckpointError: it cannot be read, or has another architecture or observation.
-        ImportedWeightsError, PublishedWeightsError: the weights do not fit the encoder.
+        ImportedWeightsError, PublishedWeightsError: the weights do not fit the encoder, or an encoder of images, which
+            nothing here could train, was given none.
     """
     source = config.init_from
-    assert source is not None
+    if source is None:
+        if isinstance(policy.encoder, ImageEncoder) and config.encoder_training != "frozen_random":
+            raise missing_weights(policy.encoder)
+        return None
     if takes_published_weights(policy.encoder) and not source.is_dir():
         load_published(policy.encoder, source)
         return None
@@ -55,7 +61,7 @@ def start_from(
     return None if config.init_encoder_only else checkpoint.normalizer
 
 
-def _start_from_encoder(policy: Policy, wanted: PolicyConfig, source: Path, spec: ObservationSpec) -> None:
+def _start_from_encoder(policy: BasePolicy, wanted: PolicyConfig, source: Path, spec: ObservationSpec) -> None:
     if not isinstance(wanted.encoder, PointEncoderConfig) or policy.encoder is None:
         raise CheckpointError(
             f"{source}: holds a pre-trained point encoder, and the run asks for another kind; choose the encoder that "

@@ -1,6 +1,6 @@
 import numpy as np
 
-from clar_core.rolling import ActionPlans, ObservationMemory
+from clar_core.rolling import ActionPlans, ObservationMemory, PlanQueue
 
 
 def observation(value: float) -> tuple[np.ndarray, np.ndarray]:
@@ -36,3 +36,16 @@ def test_plans_that_agree_are_followed_and_newer_ones_weigh_more() -> None:
     action = plans.next_action(np.full((3, 7), 1.0, np.float32))
     assert 0.5 < action[0] < 1.0
     assert action[6] == 1.0, "the gripper is the new plan's alone"
+
+
+def test_a_queue_follows_a_plan_before_it_wants_the_next() -> None:
+    plans = PlanQueue(2)
+    wanted, given = [], []
+    for tick in range(5):
+        wanted.append(plans.wants_plan)
+        plan = np.arange(28, dtype=np.float32).reshape(4, 7) + 100 * tick if plans.wants_plan else None
+        given.append(float(plans.next_action(plan)[0]))
+    assert wanted == [True, False, True, False, True]
+    assert given == [0, 7, 200, 207, 400]
+    plans.clear()
+    assert plans.wants_plan, "what a trial before planned is forgotten"

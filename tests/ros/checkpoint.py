@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from clar_core.models.policy import PolicyHeadConfig
-from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
+from clar_core.models.registry import build_policy, policy_preset
 from clar_core.observation.spec import ObservationSpec
 from clar_core.training.checkpoints import Checkpoint, save_checkpoint
 from clar_core.training.normalizer import Normalizer
@@ -22,7 +23,9 @@ def write_checkpoint(
     With a history the action depends visibly on what is seen; without one it hardly does, as of an untrained network.
     """
     torch.manual_seed(0)
-    config = PolicyConfig(encoder=encoder_preset(encoder), head=PolicyHeadConfig(history=history))
+    config = policy_preset(encoder)
+    if history > 1:
+        config = replace(config, head=PolicyHeadConfig(history=history))
     mean = np.array([0.5, 0.0, 0.3, 1, 0, 0, 0, -1, 0, 0.5], dtype=np.float32)
     normalizer = Normalizer(
         state_mean=mean,

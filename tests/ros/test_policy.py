@@ -20,7 +20,9 @@ from clar_core.geometry.poses import make_pose
 from clar_core.observation.builder import proprioception
 from clar_core.observation.spec import ObservationSpec
 from clar_core.runtime import PolicyRuntime
+from clar_core.training.checkpoints import save_checkpoint
 from clar_interfaces.msg import DeltaCommand, PolicyTick, RobotState, StageTimings
+from tests.core.training.policies import image_checkpoint
 from tests.ros.checkpoint import write_checkpoint
 from tests.ros.processes import NodeProcess, Probe, node_process, wait_for
 
@@ -183,6 +185,38 @@ def test_what_was_seen_before_start_is_forgotten_at_start(probe: Probe, inputs: 
         first = wait_for(lambda: len(commands) > count and commands[count], "the first command of the trial")
     acted = bridge.command_to_action(first).to_array()
     assert np.linalg.norm(acted - afresh) < 0.3 * np.linalg.norm(acted - remembering), (acted, afresh, remembering)
+
+
+def test_a_policy_that_samples_plans_begins_a_trial_as_its_runtime_does(
+    probe: Probe, inputs: Inputs, tmp_path: Path
+) -> None:
+    checkpoint = write_checkpoint(tmp_path / "policy", encoder="dp3_diffusion")
+    commands = probe.collect(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)
+    ticks = probe.collect(PolicyTick, names.TOPIC_POLICY_TICK, qos.STATE)
+    runtime = PolicyRuntime.load(checkpoint, device="cpu", dtype="float32")
+    state = proprioception(POSE, WIDTH_M, SPEC)
+    expected = [runtime.act(inputs.cloud, state).action.to_array() for _ in range(3)]
+    with node_process("clar.nodes.policy", {"checkpoint": str(checkpoint), "autostart": True, "device": "cpu"}):
+        wait_for(lambda: commands, "a command")
+        inputs.age_s = 0.5
+        wait_for(lambda: "old" in ticks[-1].skipped, "a skipped tick")
+        inputs.mode = RobotState.MODE_RUNNING
+        ticked = len(ticks)
+        wait_for(lambda: len(ticks) >= ticked + 3, "ticks while RUNNING")
+        count = len(commands)
+        inputs.age_s = 0.0
+        wait_for(lambda: len(commands) >= count + 3, "the first commands of the trial")
+    acted = [bridge.command_to_action(command).to_array() for command in commands[count : count + 3]]
+    np.testing.assert_allclose(acted, expected, atol=2e-4)
+    assert np.abs(np.diff(expected, axis=0)).max() > 1e-3, "the actions of a plan differ"
+
+
+def test_a_policy_that_sees_images_is_refused_by_what_it_lacks_here(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "policy", image_checkpoint())
+    with node_process("clar.nodes.policy", {"checkpoint": str(tmp_path / "policy"), "autostart": True}) as process:
+        assert process.wait_for_exit() == 1
+        assert "sees colour images of 32 pixels, and this node gives it clouds only" in process.output
+        assert "Traceback" not in process.output
 
 
 def test_a_cloud_node_with_another_spec_is_refused_by_field(probe: Probe, checkpoint: Path) -> None:

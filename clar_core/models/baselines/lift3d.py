@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from clar_core.models.baselines.published import below, copy_weights
 from clar_core.models.encoder import PointFeatures
 from clar_core.models.patches import PatchEmbedding, group_patches
 
@@ -145,20 +146,12 @@ class Lift3D(nn.Module):
         Raises:
             ValueError: a weight is missing, unknown, or of another shape; named.
         """
-        theirs = {k.removeprefix(_PREFIX): v for k, v in weights.items() if k.startswith(_PREFIX)}
-        theirs = {k: v for k, v in theirs.items() if k not in _IMAGE_ONLY}
+        theirs = {k: v for k, v in below(_PREFIX, weights).items() if k not in _IMAGE_ONLY}
         mine = {
             name.replace("parametrizations.in_proj_weight.original", "in_proj_weight"): parameter
             for name, parameter in self.named_parameters()
             if not name.startswith("tokenizer.") and ".in_proj_weight.0." not in name
         }
-        for name in sorted(set(mine) ^ set(theirs)):
-            raise ValueError(f"weight {_PREFIX}{name}: {'missing' if name in mine else 'not one of this architecture'}")
-        for name, parameter in mine.items():
-            if theirs[name].shape != parameter.shape:
-                found = tuple(theirs[name].shape)
-                raise ValueError(f"weight {_PREFIX}{name}: expected shape {tuple(parameter.shape)}, found {found}")
-        with torch.no_grad():
-            for name, parameter in mine.items():
-                parameter.copy_(theirs[name])
-                parameter.requires_grad_(False)
+        copy_weights(mine, theirs, _PREFIX)
+        for parameter in mine.values():
+            parameter.requires_grad_(False)

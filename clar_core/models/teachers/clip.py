@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from clar_core.models.teachers.base import ImageFeatures, TeacherConfig, TeacherError
+from clar_core.models.vision_libraries import import_open_clip
 
 TEMPLATES = ("{}", "a robot is told: {}", "a photo of a robot that is about to {}", "a robot arm at a table, to {}")
-_TORCHVISION_OPERATORS = {
-    "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-}
 
 
 class ClipTeacher:
@@ -97,20 +93,6 @@ class ClipTeacher:
     def identity(self) -> dict[str, Any]:
         """See ``Teacher.identity``."""
         return {"kind": "open_clip", "model": self._name, "weights_sha256": _digest(self._path)}
-
-
-def import_open_clip() -> Any:
-    """Import open_clip. With a CPU build of torch, torchvision finds two operators missing; their schemas suffice."""
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        for name, schema in _TORCHVISION_OPERATORS.items():
-            torch.library.define(f"torchvision::{name}", schema)
-    import open_clip
-
-    return open_clip
 
 
 def _digest(path: Path) -> str:

@@ -23,7 +23,7 @@ from clar_core.evaluation.cell import run_evaluation
 from clar_core.evaluation.metaworld import MetaWorldEvaluationConfig, MetaWorldExpert, Rollouts, run_trial
 from clar_core.evaluation.trials import FRESH_SEEDS, PolicyActor
 from clar_core.training.checkpoints import save_checkpoint
-from tests.core.training.policies import tiny_checkpoint
+from tests.core.training.policies import image_checkpoint, tiny_checkpoint
 
 pytest.importorskip("metaworld")
 
@@ -48,6 +48,14 @@ def test_the_scripted_policy_succeeds_and_a_trial_repeats(cell: MetaWorldCell) -
     again = run_trial(cell, MetaWorldExpert(cell), FRESH_SEEDS, rollouts)
     assert first.success
     assert (first.steps, first.start_m) == (again.steps, again.start_m)
+
+
+def test_a_policy_that_sees_images_is_shown_them(cell: MetaWorldCell, tmp_path: Path) -> None:
+    made = replace(image_checkpoint(), spec=METAWORLD_SPEC)
+    save_checkpoint(tmp_path, made)
+    rollouts = Rollouts(task="reach", source=str(tmp_path), sentences=("go",), steps=3)
+    trial = run_trial(cell, PolicyActor(tmp_path), FRESH_SEEDS, rollouts)
+    assert (trial.steps, trial.reason) == (3, "step limit")
 
 
 def test_a_policy_of_either_frame_is_tried_in_its_own(cell: MetaWorldCell, tmp_path: Path) -> None:

@@ -12,9 +12,18 @@ from clar_core.geometry.points_torch import farthest_point_sampling
 from clar_core.models.baselines.lift3d import Lift3D, Lift3DConfig
 from clar_core.models.baselines.neighbourhoods import ball, gather
 from clar_core.models.baselines.published import PublishedWeightsError, load_published
-from clar_core.models.registry import BASELINES, PRESETS, PolicyConfig, build_encoder, build_policy, encoder_preset
-from clar_core.models.teachers.clip import import_open_clip
+from clar_core.models.registry import (
+    BASELINES,
+    PRESETS,
+    PolicyConfig,
+    build_encoder,
+    build_policy,
+    encoder_preset,
+    image_pixels,
+)
+from clar_core.models.vision_libraries import import_open_clip
 
+POINT_BASELINES = [name for name in BASELINES if not image_pixels(PRESETS[name])]
 WIDTHS = {"pointnet": 256, "pointnet2": 256, "pointnext": 512, "dp3": 64, "lift3d": 1536}
 
 
@@ -24,7 +33,7 @@ def clouds(batch: int = 2, size: int = 1024) -> torch.Tensor:
     return points.gather(1, rows.unsqueeze(-1).expand(-1, -1, 3))
 
 
-@pytest.fixture(params=list(BASELINES))
+@pytest.fixture(params=POINT_BASELINES)
 def encoder(request: pytest.FixtureRequest) -> torch.nn.Module:
     torch.manual_seed(0)
     built = build_encoder(encoder_preset(request.param))
@@ -124,7 +133,7 @@ def test_balls_hold_near_points_only() -> None:
 
 
 def test_configurations_survive_json() -> None:
-    for name in BASELINES:
+    for name in POINT_BASELINES:
         config = PolicyConfig(encoder=encoder_preset(name))
         again = PolicyConfig.from_dict(json.loads(json.dumps(config.to_dict())))
         assert again == config

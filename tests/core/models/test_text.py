@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from clar_core.models.open_clip_text import OpenClipText
-from clar_core.models.teachers import clip
 from clar_core.models.text import HashedWords, TextEncoderError, text_encoder
+from clar_core.models.vision_libraries import import_open_clip
 from clar_core.simulation.tasks import TASKS
 
 
@@ -42,7 +42,7 @@ def test_missing_weights_and_unknown_kinds_are_named(tmp_path: Path) -> None:
 
 
 def test_the_text_tower_of_a_local_clip_file_encodes_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_clip = clip.import_open_clip()
+    open_clip = import_open_clip()
     small = {
         "embed_dim": 24,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},

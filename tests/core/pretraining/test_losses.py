@@ -25,7 +25,7 @@ def test_chamfer_distance_agrees_with_a_kd_tree() -> None:
 
 
 def test_contrastive_loss_agrees_with_open_clip() -> None:
-    from clar_core.models.teachers.clip import import_open_clip
+    from clar_core.models.vision_libraries import import_open_clip
 
     import_open_clip()
     from open_clip.loss import ClipLoss

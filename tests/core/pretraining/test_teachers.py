@@ -8,8 +8,8 @@ from clar_core.data.convert import ConvertConfig, convert
 from clar_core.data.store_views import open_views
 from clar_core.data.teacher_features import load_teacher_features
 from clar_core.models.teachers import TeacherConfig, TeacherError, build_teacher
-from clar_core.models.teachers.clip import import_open_clip
 from clar_core.models.teachers.rendered import COLOR_NAMES, color_index
+from clar_core.models.vision_libraries import import_open_clip
 from clar_core.observation.spec import ObservationSpec
 from clar_core.simulation.objects import COLORS
 from tests.core.data.recorded_episode import record

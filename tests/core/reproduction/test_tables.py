@@ -27,8 +27,9 @@ def result(row: str, task: str, **other: Any) -> dict[str, Any]:
 def test_every_row_runs_or_says_what_it_lacks() -> None:
     for table in TABLES.values():
         for row in table.rows:
-            assert bool(row.encoder) != bool(row.lacks), row.name
+            assert row.runs_with(()) != bool(row.lacks), row.name
             assert not row.encoder or row.encoder in PRESETS
+            assert row.sees_images == ("--weights" in row.lacks), row.name
         assert table.kind != "elsewhere" or table.instead
 
 
@@ -43,6 +44,23 @@ def test_jobs_follow_the_kind_of_the_table() -> None:
     )
     assert jobs_of(ReproduceConfig(table="table2")) == []
     assert any("CoppeliaSim" in line for line in missing_of(TABLES["table2"]))
+
+
+def test_rows_of_published_encoders_run_once_they_are_given_their_weights(tmp_path: Path) -> None:
+    file = tmp_path / "clip.safetensors"
+    assert not [job for job in jobs_of(ReproduceConfig(table="table1")) if job.row.sees_images]
+    given = ReproduceConfig(table="table1", weights={"clip": file}, rows=("clip",), tasks=("reach",))
+    (job,) = jobs_of(given)
+    assert job.row.name == "CLIP"
+    lines = missing_of(TABLES["table1"], given.weights)
+    assert not [line for line in lines if line.startswith("CLIP:")]
+    assert any("R3M: lacks weights, which --weights r3m=FILE gives: " in line for line in lines)
+    slow, fast = ({"clip": rate} for rate in (1.0, 10.0))
+    assert hours(given, slow, full=False) > hours(given, fast, full=False) > 0
+    with pytest.raises(ValueError, match=r"--rows: clip lacks weights, .*huggingface.co/timm/vit_base"):
+        ReproduceConfig(table="table1", rows=("clip",))
+    with pytest.raises(ValueError, match=r"no row that takes those of 'pointnet'; expected of clip, r3m"):
+        ReproduceConfig(table="table1", weights={"pointnet": file})
 
 
 def test_the_cost_grows_with_budget_and_rollouts() -> None:
@@ -89,6 +107,34 @@ def test_a_run_that_was_cut_off_goes_on_without_repeating(tmp_path: Path, monkey
     path = run.reproduce(config, "clar again", lambda _: None)
     assert [r["task"] for r in json.loads(path.read_bytes())["results"]] == ["reach", "hammer"]
     assert len(trained) == 2
+
+
+def test_a_row_of_images_is_trained_on_a_store_of_images_with_a_fixed_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected: list[MetaWorldConfig] = []
+    trained: list[ImitationConfig] = []
+
+    def collect(config: MetaWorldConfig) -> list[None]:
+        collected.append(config)
+        return []
+
+    for name, stand_in in (("collect", collect), ("train_imitation", trained.append)):
+        monkeypatch.setattr(run, name, stand_in)
+    monkeypatch.setattr(run, "_evaluated", lambda job, *_: [result(job.row.name, task) for task in job.tasks])
+    weights = {"clip": tmp_path / "clip.safetensors"}
+    for rows in (("clip",), ("pointnet",)):
+        config = ReproduceConfig(table="table1", rows=rows, tasks=("reach",), weights=weights, output=tmp_path)
+        run.reproduce(config, "clar again", lambda _: None)
+    assert [(c.image_size, c.directory.name) for c in collected] == [(224, "reach-world-images"), (0, "reach-world")]
+    assert [(c.init_from, c.encoder_training) for c in trained] == [(weights["clip"], "frozen"), (None, "scratch")]
+
+
+def test_weights_are_given_as_encoder_and_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["table1", "--weights", "clip"]) == 1
+    assert "expected ENCODER=FILE" in capsys.readouterr().err
+    assert command.main(["table1", "--weights", f"clip={tmp_path / 'none.pt'}"]) == 1
+    assert "there is no file" in capsys.readouterr().err
 
 
 def test_the_page_says_which_rows_have_not_been_run(tmp_path: Path) -> None:

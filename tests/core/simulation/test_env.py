@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from clar_core.control.action import InvalidActionError
+from clar_core.geometry.camera import deproject
+from clar_core.geometry.poses import transform_points
 from clar_core.observation.builder import build_network_points
 from clar_core.simulation import camera
 from clar_core.simulation.camera import T_BASE_DEPTH, CameraMove
@@ -45,6 +47,22 @@ def test_the_cloud_shows_the_objects_where_they_are() -> None:
     # Seen from the camera's side, so the visible points' mean lies towards it.
     assert np.linalg.norm(cloud[on_cube].mean(axis=0) - cube) < 0.025
     assert (cloud[:, 2] >= spec.crop_min_m[2]).all()
+
+
+def test_the_image_and_its_depth_show_the_cube_where_it_is() -> None:
+    env = CellEnv(EnvConfig(render_depth=False, image_size=96))
+    observation, _ = env.reset(seed=2)
+    assert set(observation) == {"state", "image"}
+    assert observation["image"].shape == (96, 96, 3)
+    assert env.observation_space["image"].contains(observation["image"])
+    posed = env.posed_image(observation["image"])
+    points = deproject(posed.depth, posed.intrinsics, depth_scale_m=0.001, depth_min_m=0.3, depth_max_m=2.0)
+    cube = env.view.body_pose("cube")[:3, 3]
+    near = np.abs(transform_points(posed.T_base_image, points.astype(np.float64)) - cube).max(axis=1) < 0.032
+    env.close()
+    assert near.sum() >= 20
+    with pytest.raises(ValueError, match="makes no images"):
+        CellEnv(EnvConfig(render_depth=False)).posed_image(observation["image"])
 
 
 def test_the_arm_follows_a_step_late_and_arrives(blind: CellEnv) -> None:

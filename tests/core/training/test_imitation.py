@@ -304,7 +304,8 @@ def test_cached_features_are_those_of_the_whole_policy(tmp_path: Path) -> None:
     (batch,) = samples.held_out()
     whole = collate([recorded[SampleKey(0, 0, row)] for row in range(len(recorded))])
     with torch.no_grad():
-        torch.testing.assert_close(samples.forward(policy, batch, None), policy(whole.points, whole.state))
+        feature = samples.feature(policy, batch)
+        torch.testing.assert_close(policy.decide(feature, batch.state), policy(whole.seen, whole.state))
     drawn = [batch.state for batch in samples.batches(0, 21)]
     again = [batch.state for batch in samples.batches(7, 21)]
     assert all(torch.equal(a, b) for a, b in zip(drawn[7:], again, strict=True)), "any step can be redone"

@@ -79,6 +79,12 @@ class PolicyNode(LifecycleNode):
         p = self.parameters
         start = time.monotonic()
         self._runtime = PolicyRuntime.load(p.checkpoint, device=p.device, threads=p.torch_threads)
+        if self._runtime.image_size:
+            raise NodeError(
+                f"the policy of {p.checkpoint} sees colour images of {self._runtime.image_size} pixels, and this node"
+                " gives it clouds only: try it in simulation (clar eval cell, clar eval metaworld), or run a policy"
+                " that sees clouds"
+            )
         self._runtime.check_instruction(p.instruction or None)
         self._runtime.warm_up()
         self.get_logger().info(
