@@ -19,7 +19,7 @@ from clar_core.models.registry import image_pixels
 from clar_core.models.text import TextEncoderError, text_encoder
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
-from clar_core.rolling import ActionPlans, ObservationMemory, PlanQueue, Plans
+from clar_core.rolling import ObservationMemory, PlanQueue
 from clar_core.training.checkpoints import Checkpoint, CheckpointError, check_action_space, load_checkpoint
 
 Array = NDArray[np.float32]
@@ -89,9 +89,7 @@ class CheckpointRuntime:
         self._understood: dict[str, Tensor] = {}
         head = checkpoint.config.head
         self._memory = ObservationMemory(head.history)
-        self._plans: Plans = (
-            PlanQueue(head.execute) if isinstance(head, DiffusionHeadConfig) else ActionPlans(head.chunk)
-        )
+        self._plans = PlanQueue(head.execute if isinstance(head, DiffusionHeadConfig) else 1)
         self._seed, self._generator = seed, torch.Generator(self.device).manual_seed(seed)
         self.dtype = self._fastest_dtype() if dtype == "auto" else getattr(torch, dtype)
         self.reset()  # measuring drew from the generator

@@ -1,6 +1,6 @@
 import numpy as np
 
-from clar_core.rolling import ActionPlans, ObservationMemory, PlanQueue
+from clar_core.rolling import ObservationMemory, PlanQueue
 
 
 def observation(value: float) -> tuple[np.ndarray, np.ndarray]:
@@ -11,7 +11,7 @@ def test_without_a_history_or_chunks_nothing_changes() -> None:
     points, state = observation(1.0)
     assert ObservationMemory(1).extended(points, state) == (points, state)
     plan = np.arange(7, dtype=np.float32)
-    assert ActionPlans(1).next_action(plan) is plan
+    np.testing.assert_array_equal(PlanQueue(1).next_action(plan), plan)
 
 
 def test_the_first_observation_is_repeated_until_there_are_enough() -> None:
@@ -24,18 +24,12 @@ def test_the_first_observation_is_repeated_until_there_are_enough() -> None:
     assert states[:, 0].tolist() == [9, 9, 9]
 
 
-def test_plans_that_agree_are_followed_and_newer_ones_weigh_more() -> None:
-    plans = ActionPlans(3)
-    motion = np.arange(12, dtype=np.float32) / 100
-    for tick in range(6):
-        plan = np.zeros((3, 7), np.float32)
-        plan[:, 0] = motion[tick : tick + 3]
-        np.testing.assert_allclose(plans.next_action(plan)[0], motion[tick], rtol=1e-6)
-    plans.clear()
-    plans.next_action(np.full((3, 7), 0.0, np.float32))
-    action = plans.next_action(np.full((3, 7), 1.0, np.float32))
-    assert 0.5 < action[0] < 1.0
-    assert action[6] == 1.0, "the gripper is the new plan's alone"
+def test_one_that_executes_one_action_follows_the_newest_plan() -> None:
+    plans = PlanQueue(1)
+    for tick in range(3):
+        assert plans.wants_plan
+        plan = np.arange(21, dtype=np.float32).reshape(3, 7) + 100 * tick
+        np.testing.assert_array_equal(plans.next_action(plan), plan[0])
 
 
 def test_a_queue_follows_a_plan_before_it_wants_the_next() -> None:
