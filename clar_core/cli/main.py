@@ -169,6 +169,9 @@ def find(words: Sequence[str]) -> Command | int:
     return 2
 
 
+_NAME_WIDTH = 2 + max(len(command.name) for group in GROUPS.values() for command in group)
+
+
 def usage() -> str:
     """The overview that ``clar --help`` prints."""
     lines = ["usage: clar <command> [options]      clar <command> --help tells its options", ""]
@@ -184,7 +187,7 @@ def fail(message: str) -> int:
 
 
 def _listing(commands: Sequence[Command]) -> str:
-    return "\n".join(f"  clar {c.name:<14}{c.help}" for c in commands)
+    return "\n".join(f"  clar {c.name:<{_NAME_WIDTH}}{c.help}" for c in commands)
 
 
 def _unknown(given: str, known: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ def test_help_lists_every_command_and_imports_no_heavy_package() -> None:
     result = run(code=code)
     assert result.returncode == 0, result.stderr
     for command in ALL:
-        assert f"clar {command.name}" in result.stdout
+        assert f"clar {command.name}  " in result.stdout
 
 
 def test_no_command_at_all_shows_the_help() -> None:
