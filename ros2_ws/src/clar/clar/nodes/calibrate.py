@@ -9,8 +9,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import yaml
@@ -46,6 +49,8 @@ _SPARE_POSES = 6
 _SHUTDOWN_LIMIT_S = 6.0
 _NICENESS = -5
 """It commands the arm: what only looks must wait."""
+
+Value = TypeVar("Value")
 
 
 class CalledOffError(RuntimeError):
@@ -88,6 +93,10 @@ class CalibrateNode(SimpleNode):
             return
         except (ValueError, OSError, RuntimeError) as error:
             self.request_stop(f"{self._phase}: {error}")
+            return
+        except Exception as error:
+            # A defect: whoever waits for the end must not wait for ever.
+            self.request_stop(f"{self._phase}: {type(error).__name__}: {error}\n{traceback.format_exc()}")
             return
         self._say(f"done in {time.monotonic() - start_s:.0f} s")
         if self.parameters.exit_when_done:
@@ -250,13 +259,11 @@ class CalibrateNode(SimpleNode):
         if since_s is None:
             since_s = self._arm.await_still(self.parameters.still_timeout_s)
         color = self._picture_after(since_s)
-        if not self._await(
-            lambda: self._arm.stillness.around(color.stamp_s) is not None, 2 * self._arm.stillness.limits.window_s
-        ):
+        stillness = self._arm.stillness
+        pose = self._await_value(lambda: stillness.around(color.stamp_s), 2 * stillness.limits.window_s)
+        if pose is None:
             self.get_logger().warning("view left out: the arm moved while the picture was taken")
             return False
-        pose = self._arm.stillness.around(color.stamp_s)
-        assert pose is not None
         pixels = np.asarray(color.pixels, dtype=np.uint8)
         try:
             found = detect(pixels, session.rig.board)
@@ -278,12 +285,11 @@ class CalibrateNode(SimpleNode):
         return True
 
     def _picture_after(self, since_s: float) -> Picture:
-        if not self._await(lambda: self._feed.color_after(since_s) is not None, _PICTURE_WITHIN_S):
+        picture = self._await_value(lambda: self._feed.color_after(since_s), _PICTURE_WITHIN_S)
+        if picture is None:
             raise NodeError(
                 f"no new picture on {names.TOPIC_COLOR_IMAGE} within {_PICTURE_WITHIN_S:g} s: has the camera stopped?"
             )
-        picture = self._feed.color_after(since_s)
-        assert picture is not None
         return picture
 
     def _await_armed(self) -> None:
@@ -300,6 +306,18 @@ class CalibrateNode(SimpleNode):
         if self.stop_requested.is_set():
             raise CalledOffError
         return met
+
+    def _await_value(self, get: Callable[[], Value | None], timeout_s: float) -> Value | None:
+        """Wait for a value, as :meth:`_await`; the very one that was seen: callbacks change it at any moment."""
+        seen: list[Value] = []
+
+        def is_there() -> bool:
+            value = get()
+            if value is not None:
+                seen.append(value)
+            return value is not None
+
+        return seen[-1] if self._await(is_there, timeout_s) else None
 
     def _say(self, phase: str) -> None:
         self._phase = phase
