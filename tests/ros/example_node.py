@@ -23,6 +23,7 @@ class ExampleParameters(LifecycleParameters):
     input_topic: str = parameter("", "Topic that activation waits for.")
     slow_end_s: float = parameter(0.0, "How long deactivation takes.", unit="s")
     callback_fails: bool = parameter(False, "Whether a timer callback has a defect.")
+    thread_fails: bool = parameter(False, "Whether a thread of its own has a defect.")
 
 
 class ExampleNode(LifecycleNode):
@@ -50,11 +51,15 @@ class ExampleNode(LifecycleNode):
         self.on_release(lambda: print(f"released activate, topics {self._own_topics()}", flush=True))
         if self.parameters.callback_fails:
             self.create_timer(0.05, lambda: print([][0]))
+        if self.parameters.thread_fails:
+            self.in_thread("example", lambda: print([][0]))
         print(f"active, topics {self._own_topics()}", flush=True)
 
     def deactivate(self) -> None:
         """Take a while, with a context that still works."""
-        time.sleep(self.parameters.slow_end_s)
+        if self.parameters.slow_end_s:
+            print("deactivates", flush=True)
+            time.sleep(self.parameters.slow_end_s)
         self._perhaps_fail("deactivate")
         print(f"deactivated, context {self.context.ok()}", flush=True)
 

@@ -88,6 +88,21 @@ def test_a_defect_in_a_callback_ends_the_process_in_order() -> None:
         assert "deactivated, context True" in process.output
 
 
+def test_a_defect_in_a_thread_of_a_node_ends_the_process_in_order() -> None:
+    with node_process(EXAMPLE, {"autostart": True, "thread_fails": True}) as process:
+        assert process.wait_for_exit() == 1
+        assert "IndexError in thread example" in process.output
+        assert "Traceback" in process.output
+        assert "deactivated, context True" in process.output
+
+
+def test_a_first_ctrl_c_does_not_cut_off_an_end_that_the_node_began_itself() -> None:
+    with node_process(EXAMPLE, {"autostart": True, "callback_fails": True, "slow_end_s": 0.5}) as process:
+        process.wait_for_output("deactivates")
+        assert process.interrupt() == 1
+        assert "cleaned up" in process.output
+
+
 def test_a_hook_that_fails_on_the_way_down_leaves_nothing_behind(probe: Probe) -> None:
     with node_process(EXAMPLE, {"refuses": "deactivate"}) as process:
         assert transition(probe, Transition.TRANSITION_CONFIGURE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from itertools import count
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -68,7 +67,7 @@ class ExpertSource:
     def start_collecting(self) -> None:
         """Collect in a thread of its own, if episodes are asked for; the node ends with the collection."""
         if self._p.episodes:
-            threading.Thread(target=self._collect, name="collection", daemon=True).start()
+            self._node.in_thread("collection", self._collect)
 
     def _collect(self) -> None:
         p, node = self._p, self._node

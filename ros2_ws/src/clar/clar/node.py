@@ -121,6 +121,10 @@ class _NodeIdiom:
             self._refuse("stops", failure)
         self.stop_requested.set()
 
+    def in_thread(self, name: str, run: Callable[[], None]) -> None:
+        """Run in a daemon thread of its own. A defect in it ends the process in order: no node lives on by half."""
+        threading.Thread(target=_guarded, args=(self, f"thread {name}", run), name=name, daemon=True).start()
+
     def publish_diagnostics(self) -> None:
         """Publish the node's health now."""
         phase = "active" if self._active else "inactive" if self._configured else "unconfigured"
@@ -336,13 +340,22 @@ def _run(node_type: Callable[[], Any], stop: StopRequest, threads: int, shutdown
 
 def _spin(executor: Executor, node: Any) -> None:
     """Spin until the stop. The main thread stays free for signals, which Python delivers only there."""
-    try:
+
+    def spin() -> None:
         while not node.stop_requested.is_set():
             executor.spin_once()
+
+    _guarded(node, "a callback", spin)
+
+
+def _guarded(node: Any, where: str, run: Callable[[], None]) -> None:
+    """Run; what it raises ends the process in order, a defect with its traceback."""
+    try:
+        run()
     except NodeError as error:
         node.request_stop(str(error))
     except Exception as error:
-        node.request_stop(f"{type(error).__name__} in a callback: {error}\n{traceback.format_exc()}")
+        node.request_stop(f"{type(error).__name__} in {where}: {error}\n{traceback.format_exc()}")
 
 
 def _start(node: Any) -> None:

@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
 from types import FrameType
 
 # Python notes a signal and runs its handler before the next instruction. When it comes between the last instruction and
@@ -50,15 +49,19 @@ class StopRequest:
 
 
 def stop_on_signals(stop: StopRequest) -> None:
-    """Let SIGINT and SIGTERM make the request; a second one ends the process at once."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _handler(stop))
+    """Let SIGINT and SIGTERM make the request; a second one ends the process at once.
 
+    The first one never does, whoever made the request before it: a node that is ending by itself, its arm ramping down,
+    is sent one by the launch that notices.
+    """
+    signalled = False
 
-def _handler(stop: StopRequest) -> Callable[[int, FrameType | None], None]:
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal signalled
+        if signalled:
             os._exit(128 + number)
+        signalled = True
         stop.set()
 
-    return handle
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)

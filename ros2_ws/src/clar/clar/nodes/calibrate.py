@@ -7,9 +7,7 @@ It moves the arm only as every other source of commands does: after ARM, by STAR
 from __future__ import annotations
 
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +76,7 @@ class CalibrateNode(SimpleNode):
         group = self._group = ReentrantCallbackGroup()
         self._feed = CameraFeed(self, inverse_lens=p.inverse_lens, group=group)
         self._arm = ScriptedArm(self, group, speed_m_s=p.speed_m_s, turn_rad_s=p.turn_rad_s)
-        threading.Thread(target=self._run, name="calibration", daemon=True).start()
+        self.in_thread("calibration", self._run)
 
     def health(self) -> Health:
         """What it is doing."""
@@ -93,10 +91,6 @@ class CalibrateNode(SimpleNode):
             return
         except (ValueError, OSError, RuntimeError) as error:
             self.request_stop(f"{self._phase}: {error}")
-            return
-        except Exception as error:
-            # A defect: whoever waits for the end must not wait for ever.
-            self.request_stop(f"{self._phase}: {type(error).__name__}: {error}\n{traceback.format_exc()}")
             return
         self._say(f"done in {time.monotonic() - start_s:.0f} s")
         if self.parameters.exit_when_done:

@@ -123,7 +123,7 @@ class ManagerNode(SimpleNode):
     def _start_bringup(self) -> None:
         """In a thread of its own: callbacks carry the answers."""
         self._set_phase("starting")
-        threading.Thread(target=self._bring_up, name="bringup", daemon=True).start()
+        self.in_thread("bringup", self._bring_up)
 
     def _bring_up(self) -> None:
         try:

@@ -91,7 +91,7 @@ class SceneCheckNode(SimpleNode):
             self._publish("", self._answer)
             return
         self._publish(_NOT_YET)
-        threading.Thread(target=self._watch, name="scene", daemon=True).start()
+        self.in_thread("scene", self._watch)
 
     def health(self) -> Health:
         """The newest answer."""

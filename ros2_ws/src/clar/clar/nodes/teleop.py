@@ -109,7 +109,7 @@ class TeleopNode(SimpleNode):
             return
         self.create_timer(_POLL_S, self._poll, callback_group=ticking, clock=clock)
         self.create_timer(_STATUS_S, self._tell, callback_group=self._group)
-        threading.Thread(target=self._do_effects, name="session", daemon=True).start()
+        self.in_thread("session", self._do_effects)
         self.on_release(lambda: self._effects.put(None))
 
     def deactivate(self) -> None:
