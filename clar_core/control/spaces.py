@@ -19,14 +19,12 @@ class ActionSpace:
             frame to go to: position (3, metres), first and second column of the rotation (6), as in the proprioception.
         end_effector: whose pose it is.
         rate_hz: actions a second; 0 where an action takes as long as it takes.
-        position_floor_m: least standard deviation that a position is normalised by.
     """
 
     name: str
     absolute: bool
     end_effector: str
     rate_hz: float
-    position_floor_m: float
 
     @property
     def size(self) -> int:
@@ -43,10 +41,10 @@ class ActionSpace:
         }
 
 
-TCP_DELTA = ActionSpace("tcp_delta_pose_and_gripper", False, "fr3_hand_tcp", 10.0, 0.001)
+TCP_DELTA = ActionSpace("tcp_delta_pose_and_gripper", False, "fr3_hand_tcp", 10.0)
 """The action of the live stack and of the simulated cell (``control/action.py``)."""
 
-KEYFRAME = ActionSpace("keyframe_pose_and_gripper", True, "Panda_tip", 0.0, 0.01)
+KEYFRAME = ActionSpace("keyframe_pose_and_gripper", True, "Panda_tip", 0.0)
 """The pose and the gripper at the next keyframe, which RLBench's planner goes to; its tip is the dummy Panda_tip."""
 
 SPACES = {space.name: space for space in (TCP_DELTA, KEYFRAME)}

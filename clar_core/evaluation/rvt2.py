@@ -17,7 +17,8 @@ from clar_core.geometry.poses import Array, pose_from_quaternion
 INSTALL = """RVT-2 is not here: install https://github.com/NVlabs/RVT with its submodules, as its README says, into this
 environment (CUDA; its fork of RLBench, YARR, PerAct, point-renderer; NVIDIA Source Code License). Weights: model_99.pth
 with exp_cfg.yaml and mvt_cfg.yaml beside it, from https://huggingface.co/ankgoyal/rvt/tree/main/rvt2. Those were
-trained for the 18 tasks of PerAct, so the paper's four need a training of their own."""
+trained for the 18 tasks of PerAct, so the paper's four need a training of their own. RVT-2's own loader unpickles the
+file, which can run any code: give it files from a source that you trust."""
 
 CAMERAS = ("front", "left_shoulder", "right_shoulder", "wrist")
 IMAGE_SIZE = 128

@@ -20,6 +20,9 @@ STATE_STD_FLOOR = np.array([0.01] * 3 + [0.03] * 6 + [0.005 / 0.08], dtype=np.fl
 ACTION_STD_FLOOR = np.array([0.001] * 3 + [0.005] * 3, dtype=np.float32)
 """1 mm and 5 mrad."""
 
+POSE_STD_FLOOR = np.array([0.01] * 3 + [1.0] * 6, dtype=np.float32)
+"""1 cm for the position of an absolute pose; its rotation columns keep their own unit."""
+
 STATE_CLIP = 5.0
 
 _STATE, _ACTION = ("state_mean", "state_std"), ("action_mean", "action_std")
@@ -67,7 +70,7 @@ class Normalizer:
             raise ValueError("states: expected at least one to fit a normaliser to, got none")
         motion = actions[:, :-1].astype(np.float64)
         states = states.astype(np.float64)  # type: ignore[assignment]
-        mean, std = motion.mean(0), np.maximum(motion.std(0), _action_floor(space))
+        mean, std = motion.mean(0), np.maximum(motion.std(0), POSE_STD_FLOOR if space.absolute else ACTION_STD_FLOOR)
         if space.absolute:
             # Gram-Schmidt takes the columns as they are, so the loss and the policy see them so, too.
             mean[3:], std[3:] = 0.0, 1.0
@@ -111,9 +114,3 @@ class Normalizer:
             if name not in _NAMES:
                 raise ValueError(f"{name}: unknown field, expected one of {', '.join(_NAMES)}")
         return cls(**{name: values[name] for name in _NAMES})
-
-
-def _action_floor(space: ActionSpace) -> Array:
-    if space.absolute:
-        return np.array([space.position_floor_m] * 3 + [1.0] * 6, dtype=np.float32)
-    return ACTION_STD_FLOOR
