@@ -140,6 +140,9 @@ class LiveCell:
         """STOP; the gripper keeps its grip. A stop that is not confirmed is logged as an error, and not raised."""
         try:
             self._trigger(names.SERVICE_STOP, _QUICK_S)
+            # the mode comes on a topic, later than the answer: whoever asks next must not find RUNNING
+            if not wait_until(lambda: self._mode() != RobotState.MODE_RUNNING, _MODE_WITHIN_S):
+                raise CallError(f"{names.SERVICE_STOP} said yes, but the arm is RUNNING after {_MODE_WITHIN_S:g} s")
         except CallError as error:
             self._node.get_logger().error(f"STOP was not confirmed, use the hardware stop: {error}")
 
