@@ -40,13 +40,16 @@ def shared(ros_domain: int, tmp_path_factory: pytest.TempPathFactory, faults: li
         lease("fci", FCI_ADDRESSES, usable=fci_ports_are_free) as address,
         fault_rig(probe, folder, address, faults, **parameters) as rig,
     ):
+        set_gate(rig, Gate("calibration"))
+        # A topic and a service keep no order between them: the arm may be asked before it has heard the gate.
+        wait_for(lambda: rig.arm.trigger(names.SERVICE_ARM).success, "arming with open gates")
+        rig.arm.trigger(names.SERVICE_DISARM)
         yield rig
     probe.close()
 
 
 @pytest.fixture
 def rig(shared: FaultRig) -> Iterator[FaultRig]:
-    set_gate(shared, Gate("calibration"))
     yield shared
     shared.restore()
 
