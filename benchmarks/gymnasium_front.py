@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from clar_core.evaluation.statistics import Proportion
 from clar_core.evaluation.trials import EXPERT, FRESH_SEEDS, ExpertActor, evaluate, run_trial
-from clar_core.simulation.collect import Perturbation, drive
+from clar_core.simulation.collect import drive
 from clar_core.simulation.env import CellEnv, EnvConfig
+from clar_core.simulation.perturbation import Perturbation
 from clar_core.simulation.tasks import TASKS
 
 EXPERT_BOUND = 0.98
@@ -41,18 +42,19 @@ def main() -> int:
         bench.claim(f"{task}: expert's success rate", outcome.rate, "", at_least=EXPERT_BOUND, reference=reference)
     for task in sorted(TASKS):
         env = CellEnv(EnvConfig(task=task, render_depth=False))
-        outcomes = [
-            drive(env, seed, lambda observation, label: None, perturb=Perturbation())
-            for seed in tqdm(seeds, unit="trial", desc=f"{task}, perturbed")
-        ]
-        outcome = Proportion(sum(outcomes), len(outcomes))
-        bench.claim(
-            f"{task}: expert's success rate under perturbation",
-            outcome.rate,
-            "",
-            at_least=PERTURBED_BOUND,
-            reference=f"{outcome}; the bursts of `clar data collect`",
-        )
+        for perturb, kind in ((Perturbation(), "pushes"), (Perturbation(miss_rate=0.03), "pushes and misses")):
+            outcomes = [
+                drive(env, seed, lambda observation, label: None, perturb=perturb)
+                for seed in tqdm(seeds, unit="trial", desc=f"{task}, {kind}")
+            ]
+            outcome = Proportion(sum(outcomes), len(outcomes))
+            bench.claim(
+                f"{task}: expert's success rate under {kind}",
+                outcome.rate,
+                "",
+                at_least=PERTURBED_BOUND,
+                reference=f"{outcome}",
+            )
     return bench.finish()
 
 

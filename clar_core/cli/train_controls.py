@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from clar_core.cli.main import fail
-from clar_core.simulation.collect import Perturbation
+from clar_core.simulation.perturbation import Perturbation
 
 
 @dataclass(frozen=True)

@@ -18,29 +18,11 @@ from numpy.typing import NDArray
 from clar_core.data.episode import Episode, Step
 from clar_core.data.store import StoreWriter
 from clar_core.simulation.env import CellEnv, EnvConfig, Observation
+from clar_core.simulation.perturbation import NO_PERTURBATION, Perturbation, Perturber
 from clar_core.workers import in_order, map_unordered
 
 Array = NDArray[np.float64]
 Act = Callable[[Observation], Array]
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """Bursts added to the executed action, never to the label.
-
-    Attributes:
-        rate: probability per tick that a burst begins.
-        ticks: length of a burst.
-        translation_m, rotation_rad: size of the disturbance per tick, in a direction drawn for each burst.
-    """
-
-    rate: float = 0.06
-    ticks: int = 4
-    translation_m: float = 0.010
-    rotation_rad: float = 0.04
-
-
-NO_PERTURBATION = Perturbation(rate=0.0)
 
 
 @dataclass(frozen=True)
@@ -133,26 +115,17 @@ def drive(
         perturb: disturbs what is executed.
         linger_steps: how long to go on after success, so that the end is seen too.
     """
-    rng = np.random.default_rng((seed, 1))
+    perturber = Perturber(perturb, np.random.default_rng((seed, 1)))
     observation, _ = env.reset(seed=seed)
-    burst = np.zeros(6)
-    remaining = 0
     success = False
     left: int | None = None
     while True:
         label = env.expert().to_array()
         on_step(observation, label)
         driven = act is not None and not (takeover_step is not None and env.steps >= takeover_step)
-        executed = act(observation) if act is not None and driven else label.copy()
-        if remaining == 0 and rng.random() < perturb.rate:
-            remaining = perturb.ticks
-            burst = np.concatenate(
-                [_direction(rng) * perturb.translation_m, _direction(rng) * perturb.rotation_rad]
-            ) * rng.uniform(0.3, 1.0)
-        if remaining > 0:
-            executed[:6] += burst
-            remaining -= 1
-        observation, _, terminated, truncated, _ = env.step(executed)
+        intended = act(observation) if act is not None and driven else label
+        executed = perturber.disturb(intended, env.view.T_base_tcp)
+        observation, _, terminated, truncated, _ = env.step(intended if executed is None else executed)
         success = success or terminated
         left = linger_steps if terminated and left is None else left
         if truncated or left == 0:
@@ -263,8 +236,3 @@ def _run_seed(seed: int) -> Episode:
     takeover = int(rng.integers(10, 60)) if rng.random() < config.expert_share else None
     driver.begin(env.task.instructions[seed % len(env.task.instructions)])
     return rollout(env, seed, act=driver.act, takeover_step=takeover, perturb=config.perturb)
-
-
-def _direction(rng: np.random.Generator) -> Array:
-    vector = rng.standard_normal(3)
-    return np.asarray(vector / np.linalg.norm(vector))

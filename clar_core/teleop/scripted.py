@@ -1,8 +1,8 @@
 """The tasks' experts in the place of an operator: for tests, and to collect in the simulated cell unattended.
 
 Before an episode it wanders off to a random start, so that the way flown so far does not tell where the object is. In
-an episode, short bursts push the arm off its way; they name no observation, since none caused them, so that no
-converter takes them for a label, while the way back from them is one.
+an episode, short bursts push the arm off its way or close the hand on nothing; they name no observation, since none
+caused them, so that no converter takes them for a label, while the way back from them is one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clar_core.control.action import Action
-from clar_core.geometry.poses import Array, rotation_vector_to_matrix
+from clar_core.geometry.poses import rotation_vector_to_matrix
 from clar_core.simulation.expert import OPEN, Pace, step_towards
+from clar_core.simulation.perturbation import Perturbation, Perturber
 from clar_core.simulation.scene import RobotIndices, compile_model
 from clar_core.simulation.tasks import CellView, get_task
 
 _DOWN = np.diag([1.0, -1.0, -1.0])
 _ARRIVED_M = 0.015
 _WANDER_PACE = Pace(far_m=0.025, turn_rad=0.06)
+
+OPERATOR_PERTURBATION = Perturbation(rate=0.04, translation_m=0.015, rotation_rad=0.05, miss_rate=0.03)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +35,7 @@ class ScriptConfig:
         start_min_m, start_max_m: box in the base frame that starts are drawn from.
         start_yaw_rad: largest turn of the hand at the start.
         wander_ticks: longest way to the start.
-        disturb_rate: probability per tick that a burst begins.
-        disturb_ticks: length of a burst.
-        disturb_translation_m, disturb_rotation_rad: size of the push per tick, in a direction drawn for each burst.
+        perturb: pushes, and misses after which it has to try again.
         linger_ticks: how long to go on after success, so that the end is seen too.
     """
 
@@ -42,10 +43,7 @@ class ScriptConfig:
     start_max_m: tuple[float, float, float] = (0.64, 0.24, 0.42)
     start_yaw_rad: float = 0.5
     wander_ticks: int = 40
-    disturb_rate: float = 0.04
-    disturb_ticks: int = 4
-    disturb_translation_m: float = 0.015
-    disturb_rotation_rad: float = 0.05
+    perturb: Perturbation = OPERATOR_PERTURBATION
     linger_ticks: int = 4
 
 
@@ -76,11 +74,11 @@ class ScriptedOperator:
     def begin(self, seed: int) -> None:
         """Prepare for an episode: the start, and the bursts, are drawn from the seed."""
         c = self._config
-        self._rng = np.random.default_rng((seed, 4))
-        self._start = self._rng.uniform(c.start_min_m, c.start_max_m)
-        yaw = self._rng.uniform(-c.start_yaw_rad, c.start_yaw_rad)
+        rng = np.random.default_rng((seed, 4))
+        self._start = rng.uniform(c.start_min_m, c.start_max_m)
+        yaw = rng.uniform(-c.start_yaw_rad, c.start_yaw_rad)
         self._start_rotation = rotation_vector_to_matrix((0.0, 0.0, yaw)) @ _DOWN
-        self._burst, self._burst_left = np.zeros(6), 0
+        self._perturber = Perturber(c.perturb, rng)
 
     def view(self, qpos: ArrayLike) -> CellView:
         """The true state of the cell. Raises ValueError for positions of another scene."""
@@ -103,19 +101,9 @@ class ScriptedOperator:
         return Decision(step, observed=False)
 
     def act(self, view: CellView) -> Decision:
-        """The expert's step, or that step and a push."""
-        c = self._config
+        """The expert's step, or what a push or a miss makes of it."""
         label = self.task.expert(view)
-        if self._burst_left == 0 and self._rng.random() < c.disturb_rate:
-            self._burst_left = c.disturb_ticks
-            push = [_direction(self._rng) * c.disturb_translation_m, _direction(self._rng) * c.disturb_rotation_rad]
-            self._burst = np.concatenate(push) * self._rng.uniform(0.3, 1.0)
-        if self._burst_left == 0:
+        executed = self._perturber.disturb(label.to_array(), view.T_base_tcp)
+        if executed is None:
             return Decision(label, observed=True)
-        self._burst_left -= 1
-        return Decision(Action.from_array(label.to_array() + np.append(self._burst, 0.0)), observed=False)
-
-
-def _direction(rng: np.random.Generator) -> Array:
-    vector = rng.standard_normal(3)
-    return np.asarray(vector / np.linalg.norm(vector))
+        return Decision(Action.from_array(executed), observed=False)

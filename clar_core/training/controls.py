@@ -9,7 +9,7 @@ from typing import Any
 
 from clar_core.evaluation.contenders import CONTROLS
 from clar_core.evaluation.trials import ORACLE_FILE
-from clar_core.simulation.collect import NO_PERTURBATION, Perturbation
+from clar_core.simulation.perturbation import NO_PERTURBATION, Perturbation
 from clar_core.training.checkpoints import load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation

@@ -29,8 +29,9 @@ from clar_core.evaluation.trials import ORACLE_FILE
 from clar_core.losses import policy_loss
 from clar_core.models.policy import Policy, PolicyHeadConfig
 from clar_core.observation.spec import ObservationSpec
-from clar_core.simulation.collect import Perturbation, drive
+from clar_core.simulation.collect import drive
 from clar_core.simulation.env import CellEnv, EnvConfig
+from clar_core.simulation.perturbation import Perturbation
 from clar_core.simulation.tasks import TASKS
 from clar_core.training.config import ImitationConfig
 from clar_core.training.loop import (

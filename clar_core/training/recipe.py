@@ -21,8 +21,9 @@ from pathlib import Path
 from clar_core.data.augmentation import AugmentationConfig
 from clar_core.data.store import Store
 from clar_core.evaluation.trials import SELECTION_SEEDS, evaluate
-from clar_core.simulation.collect import NO_PERTURBATION, CollectConfig, Perturbation, collect
+from clar_core.simulation.collect import CollectConfig, collect
 from clar_core.simulation.env import EnvConfig
+from clar_core.simulation.perturbation import NO_PERTURBATION, Perturbation
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,8 @@ from clar_core.evaluation.cell_report import write_results
 from clar_core.evaluation.contenders import CONTROLS
 from clar_core.evaluation.statistics import Proportion
 from clar_core.simulation.camera import CameraMove
-from clar_core.simulation.collect import CollectConfig, Perturbation, collect
+from clar_core.simulation.collect import CollectConfig, collect
+from clar_core.simulation.perturbation import Perturbation
 from clar_core.simulation.tasks import TASKS, get_task
 from clar_core.training.config import ImitationConfig
 from clar_core.training.controls import train_controls
@@ -33,6 +34,7 @@ from clar_core.training.run_directory import FILE as FINISHED
 Say = Callable[[str], None]
 
 _COMMAND = "clar train suite"
+_PERTURBATION = Perturbation(miss_rate=0.03)
 
 
 def _augmentation() -> AugmentationConfig:
@@ -71,7 +73,7 @@ class SuiteConfig:
     selection_trials: int = 25
     camera_trials: int = 50
     multi_task: bool = True
-    perturb: Perturbation = field(default_factory=Perturbation)
+    perturb: Perturbation = _PERTURBATION
     threads: int = 0
     workers: int | None = None
 

@@ -12,8 +12,8 @@ from clar_core.data.augmentation import AugmentationConfig
 from clar_core.data.store import StoreWriter
 from clar_core.evaluation.contenders import CONTROLS, controls_of
 from clar_core.evaluation.trials import run_trial
-from clar_core.simulation.collect import Perturbation
 from clar_core.simulation.env import CellEnv, EnvConfig
+from clar_core.simulation.perturbation import Perturbation
 from clar_core.training.config import ImitationConfig
 from clar_core.training.controls import train_controls
 from clar_core.training.imitation import train_imitation

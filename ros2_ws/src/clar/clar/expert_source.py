@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -15,8 +16,9 @@ from clar.live_cell import LiveCell
 from clar.node import SimpleNode
 from clar.teleop_settings import TeleopParameters
 from clar_core.control.action import Action
+from clar_core.simulation.perturbation import Perturbation
 from clar_core.simulation.tasks import get_task
-from clar_core.teleop.scripted import ScriptConfig, ScriptedOperator
+from clar_core.teleop.scripted import OPERATOR_PERTURBATION, ScriptConfig, ScriptedOperator
 from clar_interfaces.msg import SimState
 
 _READY_WITHIN_S = 150.0
@@ -39,7 +41,7 @@ class ExpertSource:
         self, node: SimpleNode, p: TeleopParameters, cell: LiveCell, stamps: CaptureStamps, group: CallbackGroup
     ) -> None:
         self._node, self._p, self._cell, self._stamps = node, p, cell, stamps
-        self._expert = ScriptedOperator(p.task, ScriptConfig(disturb_rate=p.disturb_rate))
+        self._expert = ScriptedOperator(p.task, ScriptConfig(perturb=_perturbation(p)))
         self._sim: SimState | None = None
         self._stack = ""
         self._acting = self._arrived = False
@@ -115,3 +117,7 @@ class ExpertSource:
 
     def _on_stack(self, status: DiagnosticStatus) -> None:
         self._stack = status.message
+
+
+def _perturbation(p: TeleopParameters) -> Perturbation:
+    return replace(OPERATOR_PERTURBATION, rate=p.disturb_rate, miss_rate=p.miss_rate)

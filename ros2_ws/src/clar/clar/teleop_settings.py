@@ -62,6 +62,12 @@ class TeleopParameters(NodeParameters):
     disturb_rate: float = parameter(
         0.04, "Scripted: probability per tick that a push begins.", minimum=0.0, maximum=1.0
     )
+    miss_rate: float = parameter(
+        0.03,
+        "Scripted: probability per tick with an open hand that it closes on nothing and moves off, and must try again.",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
 
 def make_device(node: Node, p: TeleopParameters, group: CallbackGroup) -> Device:
