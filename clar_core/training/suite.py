@@ -51,8 +51,12 @@ class SuiteConfig:
         episodes: demonstrations a task; the paper has 30.
         encoder: a preset of ``models.registry``.
         init_from: checkpoint of pre-training; without it only policies from scratch are trained.
-        encoder_training: how the pre-trained encoder learns.
+        scratch: with ``init_from``, also train each policy from scratch and compare the two.
+        controls: train and evaluate the controls.
+        encoder_training: how the pre-trained encoder learns: at the head's rate, at a tenth of it, or not at all.
+        chunk: actions that are predicted at once; the paper has 1.
         samples: training samples of a policy; the multi-task policy gets as many for each task.
+        precision: of the training's matrix products.
         trials: fresh starts a task.
         selection_trials: starts a task by which a run's checkpoint is chosen.
         camera_trials: fresh starts a task with the camera moved, told of it and not; 0 leaves that out.
@@ -67,8 +71,12 @@ class SuiteConfig:
     episodes: int = 30
     encoder: str = "clar_small"
     init_from: Path | None = None
-    encoder_training: Literal["finetune", "frozen"] = "finetune"
+    scratch: bool = True
+    controls: bool = True
+    encoder_training: Literal["scratch", "finetune", "frozen"] = "finetune"
+    chunk: int = 1
     samples: int = 200_000
+    precision: Literal["fp32", "bf16"] = "fp32"
     trials: int = 100
     selection_trials: int = 25
     camera_trials: int = 50
@@ -80,6 +88,11 @@ class SuiteConfig:
     def __post_init__(self) -> None:
         for task in self.tasks:
             get_task(task)
+
+    @property
+    def compared(self) -> bool:
+        """Whether each policy has one from scratch beside it."""
+        return self.scratch and self.init_from is not None
 
     @property
     def chosen_tasks(self) -> tuple[str, ...]:
@@ -108,7 +121,9 @@ class SuiteConfig:
             init_encoder_only=pretrained,
             encoder_training=self.encoder_training if pretrained else "scratch",
             augmentation=_augmentation(),
+            chunk=self.chunk,
             samples=self.samples * len(tasks),
+            precision=self.precision,
             keep_every=max(self.samples * len(tasks) // 4, 1),
             ema_decay=0.995,
             threads=self.threads,
@@ -119,16 +134,19 @@ class SuiteConfig:
 def run_suite(config: SuiteConfig, say: Say = print) -> dict[str, Any]:
     """Run every stage that is not done yet, and write ``results.json`` and ``results.md``; returns the former.
 
+    Results of tasks that an earlier run was asked for are kept.
+
     Raises:
         StoreError, CheckpointError, TrainingError, WorkerDiedError: as the stages do; what is done stays.
     """
-    results: dict[str, Any] = {"tasks": {}, "multi_task": None}
+    results = _earlier(config)
     for task in config.chosen_tasks:
         _demonstrate(config, task, say)
-        for name in ("policy", "scratch") if config.init_from else ("policy",):
+        for name in ("policy", "scratch") if config.compared else ("policy",):
             _train(config, name, task, say)
-        say(f"{task}: controls")
-        train_controls(config.run("policy", task), perturb=config.perturb)
+        if config.controls:
+            say(f"{task}: controls")
+            train_controls(config.run("policy", task), perturb=config.perturb)
         results["tasks"][task] = _evaluate(config, task, say)
         _write(config, results)
     if config.multi_task and len(config.chosen_tasks) > 1:
@@ -160,7 +178,8 @@ def _evaluate(config: SuiteConfig, task: str, say: Say) -> dict[str, Any]:
     run = str(config.run("policy", task))
     base = EvaluationConfig(
         checkpoint=run,
-        compare=str(config.run("scratch", task)) if config.init_from else None,
+        compare=str(config.run("scratch", task)) if config.compared else None,
+        controls=config.controls,
         tasks=(task,),
         trials=config.trials,
         selection_trials=config.selection_trials,
@@ -169,7 +188,7 @@ def _evaluate(config: SuiteConfig, task: str, say: Say) -> dict[str, Any]:
     say(f"{task}: evaluation")
     plain = _evaluated(config, f"{task}/plain", base)
     result: dict[str, Any] = {c.name: _counts(plain.outcome(c)) for c in plain.contenders if c.role != "selection"}
-    if config.init_from:
+    if config.compared:
         first, second = plain.having("fresh")
         result["comparison"] = plain.comparison(first, second).to_dict()
     if config.camera_trials:
@@ -209,6 +228,14 @@ def _evaluated(config: SuiteConfig, name: str, evaluation: EvaluationConfig) -> 
 
 def _counts(outcome: Proportion) -> list[int]:
     return [outcome.successes, outcome.trials]
+
+
+def _earlier(config: SuiteConfig) -> dict[str, Any]:
+    written = config.output / "results.json"
+    if not written.exists():
+        return {"tasks": {}, "multi_task": None}
+    results: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+    return results
 
 
 def _write(config: SuiteConfig, results: dict[str, Any]) -> None:

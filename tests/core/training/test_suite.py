@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(suite, "train_imitation", train)
     monkeypatch.setattr(suite, "collect", lambda config: None)
-    monkeypatch.setattr(suite, "train_controls", lambda run, perturb: {})
+    controlled: list[str] = []
+    monkeypatch.setattr(suite, "train_controls", lambda run, perturb: controlled.append(run.name))
     monkeypatch.setattr(suite, "_evaluate", lambda config, task, say: {"policy": [1, 2]})
     monkeypatch.setattr(suite, "_evaluate_all", lambda config, say: {"pick_banana": [1, 2], "put_bread": [2, 2]})
     config = SuiteConfig(output=tmp_path, tasks=("pick_banana", "put_bread"), init_from=tmp_path / "encoder")
@@ -52,7 +54,14 @@ def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     run_suite(config, lambda text: None)
     assert len(trained) == 5
+    assert controlled == ["pick_banana", "put_bread"] * 2
     assert (tmp_path / "results.md").read_text().startswith("| task | policy |")
+    more = replace(config, tasks=("open_drawer",), scratch=False, controls=False, multi_task=False)
+    results = run_suite(more, lambda text: None)
+    assert trained[5:] == ["runs/policy/open_drawer"]
+    assert len(controlled) == 4
+    assert list(results["tasks"]) == ["pick_banana", "put_bread", "open_drawer"]
+    assert results["multi_task"] == {"pick_banana": [1, 2], "put_bread": [2, 2]}
 
 
 def test_every_run_differs_only_in_what_it_is_about(tmp_path: Path) -> None:
