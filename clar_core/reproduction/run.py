@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
@@ -55,6 +55,7 @@ class ReproduceConfig:
         tasks: of the table; all when left out.
         output: demonstrations, runs, evaluations and results.
         seed: of the training.
+        precision: of the training's matrix products.
         threads: of the training, 0 leaves PyTorch's choice.
         workers: processes of the rollouts; all cores when None.
     """
@@ -67,6 +68,7 @@ class ReproduceConfig:
     tasks: tuple[str, ...] = ()
     output: Path = Path("outputs/reproduce")
     seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = 0
     workers: int | None = None
 
@@ -261,6 +263,7 @@ def _trained(job: Job, config: ReproduceConfig, stores: Sequence[Path]) -> Path:
                 samples=config.samples * len(job.tasks),
                 validation_fraction=HELD_OUT / EPISODES,
                 seed=config.seed,
+                precision=config.precision,
                 threads=config.threads,
             )
         )
