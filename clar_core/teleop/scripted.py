@@ -24,7 +24,7 @@ _DOWN = np.diag([1.0, -1.0, -1.0])
 _ARRIVED_M = 0.015
 _WANDER_PACE = Pace(far_m=0.025, turn_rad=0.06)
 
-OPERATOR_PERTURBATION = Perturbation(rate=0.04, translation_m=0.015, rotation_rad=0.05, miss_rate=0.03)
+OPERATOR_PERTURBATION = Perturbation(rate=0.04, translation_m=0.015, rotation_rad=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)

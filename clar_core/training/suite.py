@@ -34,7 +34,7 @@ from clar_core.training.run_directory import FILE as FINISHED
 Say = Callable[[str], None]
 
 _COMMAND = "clar train suite"
-_PERTURBATION = Perturbation(miss_rate=0.03)
+_PERTURBATION = Perturbation()
 
 
 def _augmentation() -> AugmentationConfig:

@@ -63,7 +63,7 @@ class TeleopParameters(NodeParameters):
         0.04, "Scripted: probability per tick that a push begins.", minimum=0.0, maximum=1.0
     )
     miss_rate: float = parameter(
-        0.03,
+        0.0,
         "Scripted: probability per tick with an open hand that it closes on nothing and moves off, and must try again.",
         minimum=0.0,
         maximum=1.0,
