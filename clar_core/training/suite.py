@@ -234,7 +234,10 @@ def _earlier(config: SuiteConfig) -> dict[str, Any]:
     written = config.output / "results.json"
     if not written.exists():
         return {"tasks": {}, "multi_task": None}
-    results: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+    try:
+        results: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{written}: not a file of results ({error}); move it away, what is done is kept") from error
     return results
 
 

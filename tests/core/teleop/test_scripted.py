@@ -37,6 +37,7 @@ def test_the_expert_wanders_to_its_start_and_then_does_the_task(env):
             break
     assert success
     assert pushed
+    assert pushed % ScriptConfig().perturb.ticks == 0
 
 
 def test_a_seed_gives_the_same_start_and_another_seed_another(env):
