@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.control.spaces import TCP_DELTA, ActionSpace
+from clar_core.data.hand_shift import Approach, HandShift, draw_hand_shift, is_arm
 from clar_core.geometry.points import inside_box
 from clar_core.observation.spec import ObservationSpec
 
@@ -34,6 +35,10 @@ class AugmentationConfig:
         jitter_m: standard deviation of the noise on each coordinate of each point.
         dropout: largest fraction of points dropped; drawn uniformly from 0 to this.
         state_noise: standard deviation of the noise on the normalised state.
+        hand_share: part of the samples with an open hand in which the arm is shifted against the scene, and the action
+            leads back, see ``data.hand_shift``.
+        hand_xy_m, hand_z_m, hand_yaw_rad: the largest such shift and turn.
+        hand_return_m: how far a tick leads back.
     """
 
     yaw_rad: float = 0.5
@@ -45,23 +50,34 @@ class AugmentationConfig:
     jitter_m: float = 0.001
     dropout: float = 0.2
     state_noise: float = 0.0
+    hand_share: float = 0.0
+    hand_xy_m: float = 0.08
+    hand_z_m: float = 0.05
+    hand_yaw_rad: float = 0.2
+    hand_return_m: float = 0.01
 
     @property
     def moves(self) -> bool:
-        """Whether samples are moved as a whole."""
-        return self.yaw_rad > 0 or self.translation_xy_m > 0 or self.translation_z_m > 0
+        """Whether samples are moved, as a whole or the arm in them."""
+        whole = self.yaw_rad > 0 or self.translation_xy_m > 0 or self.translation_z_m > 0
+        return whole or self.hand_share > 0
 
     def still(self) -> AugmentationConfig:
         """The same without moving samples."""
-        return replace(self, yaw_rad=0.0, translation_xy_m=0.0, translation_z_m=0.0)
+        return replace(self, yaw_rad=0.0, translation_xy_m=0.0, translation_z_m=0.0, hand_share=0.0)
 
     def __post_init__(self) -> None:
-        for name in ("yaw_rad", "translation_xy_m", "translation_z_m", "jitter_m", "state_noise"):
+        lengths = ("translation_xy_m", "translation_z_m", "jitter_m", "hand_xy_m", "hand_z_m")
+        for name in ("yaw_rad", "state_noise", "hand_yaw_rad", *lengths):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"augmentation.{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("dropout", "max_lost"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"augmentation.{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
+        if not 0.0 <= self.hand_share <= 1.0:
+            raise ValueError(f"augmentation.hand_share: expected a fraction in [0, 1], got {self.hand_share}")
+        if not 0.0 < self.hand_return_m < np.inf:
+            raise ValueError(f"augmentation.hand_return_m: expected a positive length, got {self.hand_return_m}")
         if not all(a < b for a, b in zip(self.reach_min_m, self.reach_max_m, strict=True)):
             raise ValueError(
                 f"augmentation.reach_min_m: expected below reach_max_m, got {self.reach_min_m}, {self.reach_max_m}"
@@ -163,17 +179,24 @@ def augment_window(
     spec: ObservationSpec,
     config: AugmentationConfig,
     space: ActionSpace = TCP_DELTA,
+    approach: Approach | None = None,
 ) -> tuple[list[Array], Array, Array]:
     """As :func:`augment`, of observations over time (the present one last) and the actions from now on.
 
-    All of them are moved by one motion, drawn for the present.
+    All of them are moved by one motion, drawn for the present, and before that the arm in all of them by one shift.
 
     Args:
         clouds: one (n, 3) for each observation.
         states: (history, 10).
         actions: (chunk, space.size).
+        approach: what the present step's future allows; without it the arm is not shifted against the scene.
     """
     shaken = [_shake(rng, cloud, spec, config) for cloud in clouds]
+    if approach is not None and config.hand_share > 0 and not space.absolute:
+        shift = draw_hand_shift(rng, states[-1], approach, config, spec, shaken[-1])
+        if shift is not None:
+            shaken = [_shifted(cloud, state, shift, spec) for cloud, state in zip(shaken, states, strict=True)]
+            states, actions = np.stack([shift.move_state(state) for state in states]), shift.correct(actions)
     motion = draw_motion(rng, states[-1], actions[0], spec, config, shaken[-1], space)
     return (
         [_cropped(motion.move_points(cloud), spec) for cloud in shaken],
@@ -189,6 +212,13 @@ def _shake(rng: np.random.Generator, cloud: Array, spec: ObservationSpec, config
     if config.jitter_m > 0:
         cloud = cloud + rng.standard_normal(cloud.shape, dtype=np.float32) * np.float32(config.jitter_m)
     return cloud
+
+
+def _shifted(cloud: Array, state: Array, shift: HandShift, spec: ObservationSpec) -> Array:
+    arm = is_arm(cloud, state, spec)
+    moved = cloud.copy()
+    moved[arm] = shift.move_points(cloud[arm], state)
+    return moved
 
 
 def _cropped(cloud: Array, spec: ObservationSpec) -> Array:

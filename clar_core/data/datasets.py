@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from clar_core.control.spaces import TCP_DELTA, ActionSpace
 from clar_core.data.augmentation import AugmentationConfig, augment_window, draw_motion
+from clar_core.data.hand_shift import Approach, approaches, draw_hand_shift
 from clar_core.data.store import EpisodeInfo, Store, StoreError, check_alike
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
@@ -244,6 +245,7 @@ class ImitationDataset(Dataset[Sample]):
         self._bounds = [(e.start, e.end) for e in chosen]
         self._steps = np.concatenate([np.arange(e.start, e.end) for e in chosen]) if chosen else np.zeros(0, np.int64)
         self._episode = np.repeat(np.arange(len(chosen)), [len(e) for e in chosen])
+        self._approaches = _approaches(demonstrations, chosen)
         if demonstrations.action_space.absolute:
             self._at_switch = _switches(demonstrations.states[self._steps], demonstrations.actions[self._steps])
         else:
@@ -265,7 +267,14 @@ class ImitationDataset(Dataset[Sample]):
         if self._augmentation is not None:
             rng = np.random.default_rng(tuple(key))
             clouds, states, actions = augment_window(
-                rng, clouds, states, actions, spec, self._augmentation, self._data.action_space
+                rng,
+                clouds,
+                states,
+                actions,
+                spec,
+                self._augmentation,
+                self._data.action_space,
+                self._approaches[key.row],
             )
             starts = [int(rng.integers(len(cloud))) for cloud in clouds]
             noise = np.float32(self._augmentation.state_noise) * rng.standard_normal(states.shape, dtype=np.float32)
@@ -298,6 +307,15 @@ class ImitationDataset(Dataset[Sample]):
             data.states[past],
             actions,
         )
+
+
+def _approaches(data: Demonstrations, episodes: Sequence[EpisodeInfo]) -> list[Approach]:
+    """What the future of every step of these episodes allows."""
+    return [
+        step
+        for e in episodes
+        for step in approaches(data.states[e.start : e.end], data.actions[e.start : e.end, -1], data.spec)
+    ]
 
 
 def _single(array: Array, length: int) -> Array:
@@ -367,10 +385,14 @@ def fit_normalizer(
     spec, space = demonstrations.spec, demonstrations.action_space
     if augmentation is not None:
         rng = np.random.default_rng((seed, 3))
-        moved = [
-            (motion.move_state(state), motion.move_action(action, space))
-            for state, action in zip(states, actions, strict=True)
-            for motion in (draw_motion(rng, state, action, spec, augmentation, space=space),)
-        ]
+        moved = []
+        futures = _approaches(demonstrations, [demonstrations.episodes[i] for i in episodes])
+        for state, action, future in zip(states, actions, futures, strict=True):
+            if augmentation.hand_share > 0 and not space.absolute:
+                shift = draw_hand_shift(rng, state, future, augmentation, spec)
+                if shift is not None:
+                    state, action = shift.move_state(state), shift.correct(action[None])[0]
+            motion = draw_motion(rng, state, action, spec, augmentation, space=space)
+            moved.append((motion.move_state(state), motion.move_action(action, space)))
         states, actions = (np.stack(part) for part in zip(*moved, strict=True))
     return Normalizer.fit(states, actions, space)

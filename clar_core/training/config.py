@@ -193,6 +193,8 @@ class ImitationConfig:
         values = self.to_dict() | {"history": head.history, "chunk": head.chunk, "head": self.head_name}
         if self.head_name == "mlp":
             del values["head"]  # runs that began before there was another head do not name theirs
+        if not self.augmentation.hand_share:  # nor what they do without
+            values["augmentation"] = {n: v for n, v in values["augmentation"].items() if not n.startswith("hand_")}
         for name in ("output", "validate_every", "save_every", "keep_every", "device", "threads", "workers", "resume"):
             del values[name]
         return values

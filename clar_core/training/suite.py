@@ -26,9 +26,11 @@ from clar_core.simulation.camera import CameraMove
 from clar_core.simulation.collect import CollectConfig, collect
 from clar_core.simulation.perturbation import Perturbation
 from clar_core.simulation.tasks import TASKS, get_task
+from clar_core.training.checkpoints import load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.controls import train_controls
 from clar_core.training.imitation import train_imitation
+from clar_core.training.loop import TrainingError
 from clar_core.training.run_directory import FILE as FINISHED
 
 Say = Callable[[str], None]
@@ -137,7 +139,8 @@ def run_suite(config: SuiteConfig, say: Say = print) -> dict[str, Any]:
     Results of tasks that an earlier run was asked for are kept.
 
     Raises:
-        StoreError, CheckpointError, TrainingError, WorkerDiedError: as the stages do; what is done stays.
+        StoreError, CheckpointError, TrainingError, WorkerDiedError: as the stages do; what is done stays. So does a run
+            that was finished with other settings: TrainingError names the first.
     """
     results = _earlier(config)
     for task in config.chosen_tasks:
@@ -169,9 +172,22 @@ def _demonstrate(config: SuiteConfig, task: str, say: Say) -> None:
 
 def _train(config: SuiteConfig, name: str, task: str, say: Say) -> None:
     training = config.training(name, task)
-    if not (training.output / FINISHED).exists():
+    if (training.output / FINISHED).exists():
+        _check_same(training)
+    else:
         say(f"{task}: training {name}, {training.samples} samples into {training.output}")
         train_imitation(training)
+
+
+def _check_same(training: ImitationConfig) -> None:
+    """Raise TrainingError for a finished run that other settings made: the table would mix them."""
+    made = ImitationConfig.from_dict(load_checkpoint(training.output / "last").provenance["training"]).recipe()
+    for name, wanted in training.recipe().items():
+        if made[name] != wanted:
+            raise TrainingError(
+                f"{training.output}: finished with {name} {made[name]!r}, and {wanted!r} is asked for; give the suite "
+                "another --output, or move this run away"
+            )
 
 
 def _evaluate(config: SuiteConfig, task: str, say: Say) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from clar_core.simulation.tasks import TASKS, UnknownTaskError
 from clar_core.training import suite
+from clar_core.training.loop import TrainingError
 from clar_core.training.suite import SuiteConfig, run_suite, table
 
 RESULTS: dict[str, Any] = {
@@ -38,6 +40,7 @@ def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
         return config.output
 
     monkeypatch.setattr(suite, "train_imitation", train)
+    monkeypatch.setattr(suite, "_check_same", lambda training: None)
     monkeypatch.setattr(suite, "collect", lambda config: None)
     controlled: list[str] = []
     monkeypatch.setattr(suite, "train_controls", lambda run, perturb: controlled.append(run.name))
@@ -62,6 +65,23 @@ def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(controlled) == 4
     assert list(results["tasks"]) == ["pick_banana", "put_bread", "open_drawer"]
     assert results["multi_task"] == {"pick_banana": [1, 2], "put_bread": [2, 2]}
+
+
+def test_a_finished_run_of_other_settings_is_refused_by_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SuiteConfig(output=tmp_path, tasks=("put_bread",), samples=1000)
+    made = SimpleNamespace(provenance={"training": config.training("policy", "put_bread").to_dict()})
+    monkeypatch.setattr(suite, "load_checkpoint", lambda directory: made)
+    monkeypatch.setattr(suite, "_demonstrate", lambda config, task, say: None)
+    monkeypatch.setattr(suite, "_evaluate", lambda config, task, say: {"policy": [1, 2]})
+    monkeypatch.setattr(suite, "train_controls", lambda run, perturb: None)
+    run = config.run("policy", "put_bread")
+    run.mkdir(parents=True)
+    (run / suite.FINISHED).write_text("done")
+    run_suite(config, lambda text: None)
+    with pytest.raises(TrainingError, match=r"put_bread: finished with samples 1000, and 2000 is asked for"):
+        run_suite(replace(config, samples=2000), lambda text: None)
 
 
 def test_every_run_differs_only_in_what_it_is_about(tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""Demonstrations that never happened: the open hand set beside its way, and the motion that brings it back.
+
+A hand that has grasped nothing is not tied to the scene. So the points of the arm, the state with them, may be shifted
+against the objects, and the label becomes what leads back to the demonstrated way within the next ticks, before the
+fingers close. Thirty demonstrations show thirty ways; shifted, they show how an approach that goes astray is saved, and
+that the fingers close over the object rather than at a place.
+
+The idea is that of SPARTN (Zhou et al., CVPR 2023), which renders the moved hand from a field of radiance; points in
+the base frame need no renderer. What the shifted hand would hide or lay bare is not redone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clar_core.observation.spec import ObservationSpec
+
+Array = NDArray[np.float32]
+
+OPEN_WIDTH_M = 0.03
+"""A hand that has come to rest less open than this may be holding something, and is not shifted."""
+
+_DRAWS = 4
+_TOUCHING = 3
+"""So many points of the scene inside the shifted hand are a collision."""
+_HAND_M = ((-0.045, -0.115, -0.22), (0.045, 0.115, -0.030))
+"""Box of the hand and of the flange above it, in the TCP frame: x, y (the fingers' axis), z (out of the hand)."""
+_FINGER_HALF_X_M, _FINGER_THICK_M, _FINGERTIP_M = 0.018, 0.030, 0.012
+_ARM_ABOVE_M = 0.13
+"""What is this much higher than the TCP is the arm: objects stand lower."""
+
+
+class ShiftConfig(Protocol):
+    """The fields of ``AugmentationConfig`` that shift the hand, and the reach."""
+
+    @property
+    def hand_share(self) -> float:
+        """Part of the samples with an open hand that is shifted."""
+
+    @property
+    def hand_xy_m(self) -> float:
+        """Largest horizontal shift."""
+
+    @property
+    def hand_z_m(self) -> float:
+        """Largest vertical shift."""
+
+    @property
+    def hand_yaw_rad(self) -> float:
+        """Largest turn about the vertical axis through the TCP."""
+
+    @property
+    def hand_return_m(self) -> float:
+        """How far a tick leads back."""
+
+    @property
+    def reach_min_m(self) -> tuple[float, float, float]:
+        """Corner of the box that the TCP lies in."""
+
+    @property
+    def reach_max_m(self) -> tuple[float, float, float]:
+        """The opposite corner."""
+
+
+@dataclass(frozen=True)
+class Approach:
+    """What a step's future allows.
+
+    Attributes:
+        ticks: until the fingers are first told to close, or the episode ends; 0 while they are.
+        lowest_m: height of the TCP at the lowest place of its episode: lower than that nothing is known to be free.
+    """
+
+    ticks: int
+    lowest_m: float
+
+
+def approaches(states: Array, grippers: Array, spec: ObservationSpec) -> list[Approach]:
+    """The :class:`Approach` of every step of an episode.
+
+    Args:
+        states: (T, 10) proprioception.
+        grippers: (T,) targets, 1 open.
+        spec: for the gripper's largest width.
+    """
+    lowest = float(states[:, 2].min())
+    free = (grippers > 0.5) & (states[:, 9] * spec.gripper_max_width_m > OPEN_WIDTH_M)
+    ticks, found = 0, []
+    for is_free in free[::-1]:
+        ticks = ticks + 1 if is_free else 0
+        found.append(Approach(ticks, lowest))
+    return found[::-1]
+
+
+def is_arm(cloud: Array, state: Array, spec: ObservationSpec, width_m: float | None = None) -> NDArray[np.bool_]:
+    """Which points (n,) of a cloud (n, 3) in the base frame belong to the hand, its fingers and the arm above.
+
+    What lies between open fingers does not.
+    """
+    width = float(state[9]) * spec.gripper_max_width_m if width_m is None else width_m
+    return (cloud[:, 2] > state[2] + _ARM_ABOVE_M) | _in_hand(cloud, state, width)
+
+
+def _in_hand(cloud: Array, state: Array, width_m: float) -> NDArray[np.bool_]:
+    x_axis, y_axis = state[3:6], state[6:9]
+    local = (cloud - state[:3]) @ np.stack([x_axis, y_axis, np.cross(x_axis, y_axis)], axis=1)
+    low, high = _HAND_M
+    palm = ((local >= low) & (local <= high)).all(axis=1)
+    x, y, z = np.abs(local[:, 0]), np.abs(local[:, 1]), local[:, 2]
+    fingers = (x < _FINGER_HALF_X_M) & (z > high[2]) & (z < _FINGERTIP_M)
+    fingers &= (y > width_m / 2 - 0.006) & (y < width_m / 2 + _FINGER_THICK_M)
+    return np.asarray(palm | fingers)
+
+
+@dataclass(frozen=True, eq=False)
+class HandShift:
+    """A shift and a turn of the arm against the scene, undone evenly over the next ticks.
+
+    Attributes:
+        translation_m: (3,) base frame.
+        yaw_rad: about the vertical axis through the TCP.
+        ticks: over which the actions undo it.
+    """
+
+    translation_m: Array
+    yaw_rad: float
+    ticks: int
+
+    def _turned(self, vectors: Array) -> Array:
+        c, s = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
+        return np.asarray(vectors @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], dtype=np.float32))
+
+    def move_points(self, points: Array, state: Array) -> Array:
+        """Points (n, 3) of the arm, which is in this state before."""
+        return np.asarray(self._turned(points - state[:3]) + state[:3] + self.translation_m)
+
+    def move_state(self, state: Array) -> Array:
+        """Proprioception (10,): the gripper stays."""
+        columns = self._turned(state[3:9].reshape(2, 3)).reshape(6)
+        return np.concatenate([state[:3] + self.translation_m, columns, state[9:]]).astype(np.float32)
+
+    def correct(self, actions: Array) -> Array:
+        """Actions (chunk, 7) from now on, with what undoes the shift."""
+        corrected = actions.copy()
+        back = min(self.ticks, len(actions))
+        corrected[:back, :3] -= self.translation_m / self.ticks
+        corrected[:back, 5] -= self.yaw_rad / self.ticks
+        return corrected
+
+
+def draw_hand_shift(
+    rng: np.random.Generator,
+    state: Array,
+    approach: Approach,
+    config: ShiftConfig,
+    spec: ObservationSpec,
+    cloud: Array | None = None,
+) -> HandShift | None:
+    """A random shift that can be undone before the fingers close, or none.
+
+    Refused are those that take the TCP out of reach or below the episode's lowest place, or the hand into the scene.
+
+    Args:
+        state: (10,) proprioception.
+        approach: what the step's future allows.
+        config: how often, how far.
+        spec: for the gripper's largest width.
+        cloud: (n, 3); without it the scene is not looked at.
+    """
+    if approach.ticks < 2 or rng.uniform() >= config.hand_share:
+        return None
+    low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
+    for _ in range(_DRAWS):
+        radius, angle, height, turn = rng.uniform(size=4) * (config.hand_xy_m, 2 * np.pi, 2, 2) - (0, 0, 1, 1)
+        shift = np.array([radius * np.cos(angle), radius * np.sin(angle), height * config.hand_z_m])
+        length = max(float(np.linalg.norm(shift)), 1e-6)
+        allowed = min(1.0, (approach.ticks - 1) * config.hand_return_m / length)
+        ticks = max(int(np.ceil(length * allowed / config.hand_return_m - 1e-6)), 1)
+        hand_shift = HandShift((shift * allowed).astype(np.float32), float(turn * allowed * config.hand_yaw_rad), ticks)
+        moved = hand_shift.move_state(state)
+        if moved[2] < min(approach.lowest_m, state[2]) or not ((moved[:3] >= low) & (moved[:3] <= high)).all():
+            continue
+        if cloud is not None:
+            width = float(state[9]) * spec.gripper_max_width_m
+            scene = cloud[~is_arm(cloud, state, spec)]
+            if _in_hand(scene, moved, width).sum() >= _TOUCHING:
+                continue
+        return hand_shift
+    return None
