@@ -38,7 +38,9 @@ class AugmentationConfig:
         hand_share: part of the samples with an open hand in which the arm is shifted against the scene, and the action
             leads back, see ``data.hand_shift``.
         hand_xy_m, hand_z_m, hand_yaw_rad: the largest such shift and turn.
-        hand_return_m: how far a tick leads back.
+        hand_return_m, hand_return_rad: how far a tick leads and turns back.
+        hand_closed_share: part of the shifted samples in which the hand is closed on nothing, too, and the label opens
+            it. Only where the hand never closes as far in the demonstration.
     """
 
     yaw_rad: float = 0.5
@@ -54,7 +56,9 @@ class AugmentationConfig:
     hand_xy_m: float = 0.08
     hand_z_m: float = 0.05
     hand_yaw_rad: float = 0.2
-    hand_return_m: float = 0.01
+    hand_return_m: float = 0.012
+    hand_return_rad: float = 0.03
+    hand_closed_share: float = 0.0
 
     @property
     def moves(self) -> bool:
@@ -74,10 +78,12 @@ class AugmentationConfig:
         for name in ("dropout", "max_lost"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"augmentation.{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
-        if not 0.0 <= self.hand_share <= 1.0:
-            raise ValueError(f"augmentation.hand_share: expected a fraction in [0, 1], got {self.hand_share}")
-        if not 0.0 < self.hand_return_m < np.inf:
-            raise ValueError(f"augmentation.hand_return_m: expected a positive length, got {self.hand_return_m}")
+        for name in ("hand_share", "hand_closed_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"augmentation.{name}: expected a fraction in [0, 1], got {getattr(self, name)}")
+        for name in ("hand_return_m", "hand_return_rad"):
+            if not 0.0 < getattr(self, name) < np.inf:
+                raise ValueError(f"augmentation.{name}: expected a positive number, got {getattr(self, name)}")
         if not all(a < b for a, b in zip(self.reach_min_m, self.reach_max_m, strict=True)):
             raise ValueError(
                 f"augmentation.reach_min_m: expected below reach_max_m, got {self.reach_min_m}, {self.reach_max_m}"
@@ -196,7 +202,7 @@ def augment_window(
         shift = draw_hand_shift(rng, states[-1], approach, config, spec, shaken[-1])
         if shift is not None:
             shaken = [_shifted(cloud, state, shift, spec) for cloud, state in zip(shaken, states, strict=True)]
-            states, actions = np.stack([shift.move_state(state) for state in states]), shift.correct(actions)
+            states, actions = np.stack([shift.move_state(state, spec) for state in states]), shift.correct(actions)
     motion = draw_motion(rng, states[-1], actions[0], spec, config, shaken[-1], space)
     return (
         [_cropped(motion.move_points(cloud), spec) for cloud in shaken],
@@ -217,7 +223,7 @@ def _shake(rng: np.random.Generator, cloud: Array, spec: ObservationSpec, config
 def _shifted(cloud: Array, state: Array, shift: HandShift, spec: ObservationSpec) -> Array:
     arm = is_arm(cloud, state, spec)
     moved = cloud.copy()
-    moved[arm] = shift.move_points(cloud[arm], state)
+    moved[arm] = shift.move_points(cloud[arm], state, spec)
     return moved
 
 

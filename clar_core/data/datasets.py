@@ -391,7 +391,7 @@ def fit_normalizer(
             if augmentation.hand_share > 0 and not space.absolute:
                 shift = draw_hand_shift(rng, state, future, augmentation, spec)
                 if shift is not None:
-                    state, action = shift.move_state(state), shift.correct(action[None])[0]
+                    state, action = shift.move_state(state, spec), shift.correct(action[None])[0]
             motion = draw_motion(rng, state, action, spec, augmentation, space=space)
             moved.append((motion.move_state(state), motion.move_action(action, space)))
         states, actions = (np.stack(part) for part in zip(*moved, strict=True))

@@ -3,7 +3,8 @@
 A hand that has grasped nothing is not tied to the scene. So the points of the arm, the state with them, may be shifted
 against the objects, and the label becomes what leads back to the demonstrated way within the next ticks, before the
 fingers close. Thirty demonstrations show thirty ways; shifted, they show how an approach that goes astray is saved, and
-that the fingers close over the object rather than at a place.
+that the fingers close over the object rather than at a place. Shown closed, with the label that the demonstration has, which is
+to open, the hand tells what to do after it closed on nothing.
 
 The idea is that of SPARTN (Zhou et al., CVPR 2023), which renders the moved hand from a field of radiance; points in
 the base frame need no renderer. What the shifted hand would hide or lay bare is not redone.
@@ -24,7 +25,12 @@ Array = NDArray[np.float32]
 OPEN_WIDTH_M = 0.03
 """A hand that has come to rest less open than this may be holding something, and is not shifted."""
 
+HELD_WIDTH_M = 0.015
+"""A hand that is fully closed is known to be empty where the demonstration never closes it as far as this."""
+
 _DRAWS = 4
+_OPENING_TICKS = 8
+"""A hand that is shown closed has this long to open before it is back on its way."""
 _TOUCHING = 3
 """So many points of the scene inside the shifted hand are a collision."""
 _HAND_M = ((-0.045, -0.115, -0.22), (0.045, 0.115, -0.030))
@@ -58,6 +64,14 @@ class ShiftConfig(Protocol):
         """How far a tick leads back."""
 
     @property
+    def hand_return_rad(self) -> float:
+        """How far a tick turns back."""
+
+    @property
+    def hand_closed_share(self) -> float:
+        """Part of the shifted samples in which the hand is closed on nothing."""
+
+    @property
     def reach_min_m(self) -> tuple[float, float, float]:
         """Corner of the box that the TCP lies in."""
 
@@ -73,10 +87,12 @@ class Approach:
     Attributes:
         ticks: until the fingers are first told to close, or the episode ends; 0 while they are.
         lowest_m: height of the TCP at the lowest place of its episode: lower than that nothing is known to be free.
+        narrowest_m: smallest opening of the episode.
     """
 
     ticks: int
     lowest_m: float
+    narrowest_m: float = 0.0
 
 
 def approaches(states: Array, grippers: Array, spec: ObservationSpec) -> list[Approach]:
@@ -87,33 +103,44 @@ def approaches(states: Array, grippers: Array, spec: ObservationSpec) -> list[Ap
         grippers: (T,) targets, 1 open.
         spec: for the gripper's largest width.
     """
-    lowest = float(states[:, 2].min())
-    free = (grippers > 0.5) & (states[:, 9] * spec.gripper_max_width_m > OPEN_WIDTH_M)
+    widths = states[:, 9] * spec.gripper_max_width_m
+    lowest, narrowest = float(states[:, 2].min()), float(widths.min())
+    free = (grippers > 0.5) & (widths > OPEN_WIDTH_M)
     ticks, found = 0, []
     for is_free in free[::-1]:
         ticks = ticks + 1 if is_free else 0
-        found.append(Approach(ticks, lowest))
+        found.append(Approach(ticks, lowest, narrowest))
     return found[::-1]
 
 
-def is_arm(cloud: Array, state: Array, spec: ObservationSpec, width_m: float | None = None) -> NDArray[np.bool_]:
+def is_arm(cloud: Array, state: Array, spec: ObservationSpec) -> NDArray[np.bool_]:
     """Which points (n,) of a cloud (n, 3) in the base frame belong to the hand, its fingers and the arm above.
 
     What lies between open fingers does not.
     """
-    width = float(state[9]) * spec.gripper_max_width_m if width_m is None else width_m
-    return (cloud[:, 2] > state[2] + _ARM_ABOVE_M) | _in_hand(cloud, state, width)
+    return (cloud[:, 2] > state[2] + _ARM_ABOVE_M) | _in_hand(cloud, state, _width_m(state, spec))
+
+
+def _width_m(state: Array, spec: ObservationSpec) -> float:
+    return float(state[9]) * spec.gripper_max_width_m
+
+
+def _local(cloud: Array, state: Array) -> Array:
+    """Points in the TCP frame."""
+    x_axis, y_axis = state[3:6], state[6:9]
+    return np.asarray((cloud - state[:3]) @ np.stack([x_axis, y_axis, np.cross(x_axis, y_axis)], axis=1))
 
 
 def _in_hand(cloud: Array, state: Array, width_m: float) -> NDArray[np.bool_]:
-    x_axis, y_axis = state[3:6], state[6:9]
-    local = (cloud - state[:3]) @ np.stack([x_axis, y_axis, np.cross(x_axis, y_axis)], axis=1)
+    local = _local(cloud, state)
     low, high = _HAND_M
-    palm = ((local >= low) & (local <= high)).all(axis=1)
+    return np.asarray(((local >= low) & (local <= high)).all(axis=1) | _in_fingers(local, width_m))
+
+
+def _in_fingers(local: Array, width_m: float) -> NDArray[np.bool_]:
     x, y, z = np.abs(local[:, 0]), np.abs(local[:, 1]), local[:, 2]
-    fingers = (x < _FINGER_HALF_X_M) & (z > high[2]) & (z < _FINGERTIP_M)
-    fingers &= (y > width_m / 2 - 0.006) & (y < width_m / 2 + _FINGER_THICK_M)
-    return np.asarray(palm | fingers)
+    fingers = (x < _FINGER_HALF_X_M) & (z > _HAND_M[1][2]) & (z < _FINGERTIP_M)
+    return np.asarray(fingers & (y > width_m / 2 - 0.006) & (y < width_m / 2 + _FINGER_THICK_M))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,24 +151,31 @@ class HandShift:
         translation_m: (3,) base frame.
         yaw_rad: about the vertical axis through the TCP.
         ticks: over which the actions undo it.
+        closed: whether the hand is shown closed on nothing, too. Actions keep the demonstrated gripper: open.
     """
 
     translation_m: Array
     yaw_rad: float
     ticks: int
+    closed: bool = False
 
     def _turned(self, vectors: Array) -> Array:
         c, s = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
         return np.asarray(vectors @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], dtype=np.float32))
 
-    def move_points(self, points: Array, state: Array) -> Array:
+    def move_points(self, points: Array, state: Array, spec: ObservationSpec) -> Array:
         """Points (n, 3) of the arm, which is in this state before."""
+        if self.closed:
+            local, width = _local(points, state), _width_m(state, spec)
+            inwards = _in_fingers(local, width) * np.sign(local[:, 1]) * width / 2
+            points = points - inwards[:, None].astype(np.float32) * state[6:9]
         return np.asarray(self._turned(points - state[:3]) + state[:3] + self.translation_m)
 
-    def move_state(self, state: Array) -> Array:
-        """Proprioception (10,): the gripper stays."""
+    def move_state(self, state: Array, spec: ObservationSpec) -> Array:
+        """Proprioception (10,)."""
         columns = self._turned(state[3:9].reshape(2, 3)).reshape(6)
-        return np.concatenate([state[:3] + self.translation_m, columns, state[9:]]).astype(np.float32)
+        gripper = [0.0] if self.closed else state[9:]
+        return np.concatenate([state[:3] + self.translation_m, columns, gripper]).astype(np.float32)
 
     def correct(self, actions: Array) -> Array:
         """Actions (chunk, 7) from now on, with what undoes the shift."""
@@ -174,20 +208,25 @@ def draw_hand_shift(
     if approach.ticks < 2 or rng.uniform() >= config.hand_share:
         return None
     low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
+    can_close = approach.ticks > _OPENING_TICKS and approach.narrowest_m > HELD_WIDTH_M
+    closed = can_close and rng.uniform() < config.hand_closed_share
     for _ in range(_DRAWS):
         radius, angle, height, turn = rng.uniform(size=4) * (config.hand_xy_m, 2 * np.pi, 2, 2) - (0, 0, 1, 1)
-        shift = np.array([radius * np.cos(angle), radius * np.sin(angle), height * config.hand_z_m])
-        length = max(float(np.linalg.norm(shift)), 1e-6)
-        allowed = min(1.0, (approach.ticks - 1) * config.hand_return_m / length)
-        ticks = max(int(np.ceil(length * allowed / config.hand_return_m - 1e-6)), 1)
-        hand_shift = HandShift((shift * allowed).astype(np.float32), float(turn * allowed * config.hand_yaw_rad), ticks)
-        moved = hand_shift.move_state(state)
+        rise = height * config.hand_z_m
+        if closed and height < 0:  # hands close on nothing at any height
+            rise = height * max(float(state[2]) - approach.lowest_m, 0.0)
+        shift = np.array([radius * np.cos(angle), radius * np.sin(angle), rise])
+        yaw = float(turn * config.hand_yaw_rad)
+        needed = max(float(np.linalg.norm(shift)) / config.hand_return_m, abs(yaw) / config.hand_return_rad, 1e-6)
+        allowed = min(1.0, (approach.ticks - 1) / needed)
+        ticks = max(int(np.ceil(needed * allowed - 1e-6)), 1)
+        hand_shift = HandShift((shift * allowed).astype(np.float32), yaw * allowed, ticks, closed)
+        moved = hand_shift.move_state(state, spec)
         if moved[2] < min(approach.lowest_m, state[2]) or not ((moved[:3] >= low) & (moved[:3] <= high)).all():
             continue
         if cloud is not None:
-            width = float(state[9]) * spec.gripper_max_width_m
             scene = cloud[~is_arm(cloud, state, spec)]
-            if _in_hand(scene, moved, width).sum() >= _TOUCHING:
+            if _in_hand(scene, moved, _width_m(state, spec)).sum() >= _TOUCHING:
                 continue
         return hand_shift
     return None

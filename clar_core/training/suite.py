@@ -41,7 +41,11 @@ _PERTURBATION = Perturbation()
 
 def _augmentation() -> AugmentationConfig:
     return AugmentationConfig(
-        max_lost=0.15, reach_min_m=(0.28, -0.40, 0.0), reach_max_m=(0.75, 0.36, 0.50), hand_share=0.5
+        max_lost=0.15,
+        reach_min_m=(0.28, -0.40, 0.0),
+        reach_max_m=(0.75, 0.36, 0.50),
+        hand_share=0.5,
+        hand_closed_share=0.3,
     )
 
 

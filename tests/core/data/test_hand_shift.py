@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_following_the_corrected_actions_comes_back_to_the_demonstrated_way() ->
     for shift in shifts(20):
         there = make_pose(DOWN, TCP)
         here = make_pose(rotation_vector_to_matrix((0, 0, shift.yaw_rad)) @ DOWN, np.add(TCP, shift.translation_m))
-        np.testing.assert_allclose(shift.move_state(state()), proprioception(here, 0.08, SPEC), atol=1e-6)
+        np.testing.assert_allclose(shift.move_state(state(), SPEC), proprioception(here, 0.08, SPEC), atol=1e-6)
         for wanted, corrected in zip(demonstrated, shift.correct(demonstrated), strict=True):
             there = apply_delta(there, wanted[:3], wanted[3:6])
             here = apply_delta(here, corrected[:3], corrected[3:6])
@@ -51,6 +53,7 @@ def test_a_shift_is_undone_before_the_fingers_close_at_no_more_than_the_pace() -
         for shift in shifts(50, approach=Approach(ticks, 0.02)):
             assert shift.ticks < ticks
             assert np.linalg.norm(shift.translation_m) / shift.ticks <= ALWAYS.hand_return_m + 1e-6
+            assert abs(shift.yaw_rad) / shift.ticks <= ALWAYS.hand_return_rad + 1e-6
 
 
 def test_a_hand_that_closes_or_holds_something_is_not_shifted() -> None:
@@ -93,11 +96,32 @@ def test_the_hand_is_not_put_into_the_scene_out_of_reach_or_below_the_known_heig
     unseen, seen = shifts(), shifts(cloud=cloud)
     assert max(shift.translation_m[1] for shift in unseen) > 0.05
     for shift in seen:
-        moved = shift.move_points(cloud[60 * 0 + 400 :], state())
+        moved = shift.move_points(cloud[400:], state(), SPEC)
         assert moved[:, 1].max() < 0.09 or shift.translation_m[2] > 0
     assert min(shift.translation_m[2] for shift in shifts(approach=Approach(20, 0.13))) >= -0.02
     narrow = AugmentationConfig(hand_share=1.0, reach_min_m=(0.49, -0.01, 0.0), reach_max_m=(0.51, 0.01, 0.5))
     assert all((np.abs(shift.translation_m[:2]) <= 0.0101).all() for shift in shifts(config=narrow))
+
+
+def test_a_hand_shown_closed_has_its_fingers_together_time_to_open_and_is_told_to() -> None:
+    closing = replace(ALWAYS, hand_closed_share=1.0)
+    held = replace(FREE, narrowest_m=0.045)
+    fingers = np.concatenate([block((0.5, 0.05, 0.16), half_m=0.005), block((0.5, -0.05, 0.16), half_m=0.005)])
+    palm = block((0.5, 0.06, 0.23))
+    cloud, action = np.concatenate([fingers, palm]), np.float32([[0, 0, 0, 0, 0, 0, 1]])
+    heights = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        moved, states, actions = augment_window(rng, [cloud], state()[None], action, SPEC, closing, approach=held)
+        assert states[0, 9] == 0
+        assert actions[0, 6] == 1
+        apart = np.linalg.norm(moved[0][:60].mean(0) - moved[0][60:120].mean(0))
+        assert apart == pytest.approx(0.1 - 0.08, abs=0.002)
+        assert np.linalg.norm(moved[0][120:].mean(0) - states[0, :3]) == pytest.approx(0.1, abs=0.005)
+        heights.append(states[0, 2])
+    assert min(heights) < 0.05
+    assert not any(shift.closed for shift in shifts(config=closing, approach=replace(held, ticks=8)))
+    assert not any(shift.closed for shift in shifts(config=closing, approach=replace(held, narrowest_m=0.01)))
 
 
 def test_a_share_of_the_samples_is_shifted() -> None:
@@ -127,7 +151,7 @@ def test_in_the_simulated_cell_the_arm_is_told_from_the_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("hand_share", 1.5), ("hand_xy_m", -0.1), ("hand_z_m", np.nan), ("hand_return_m", 0.0)]
+    ("field", "value"), [("hand_share", 1.5), ("hand_closed_share", -0.1), ("hand_xy_m", -0.1), ("hand_z_m", np.nan), ("hand_return_m", 0.0), ("hand_return_rad", 0.0)]
 )
 def test_wrong_settings_are_refused_by_field(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"augmentation.{field}"):
