@@ -3,8 +3,8 @@
 A hand that has grasped nothing is not tied to the scene. So the points of the arm, the state with them, may be shifted
 against the objects, and the label becomes what leads back to the demonstrated way within the next ticks, before the
 fingers close. Thirty demonstrations show thirty ways; shifted, they show how an approach that goes astray is saved, and
-that the fingers close over the object rather than at a place. Shown closed, with the label that the demonstration has, which is
-to open, the hand tells what to do after it closed on nothing.
+that the fingers close over the object rather than at a place. Shown closed, while the demonstration has it open, the
+hand tells what to do after it closed on nothing.
 
 The idea is that of SPARTN (Zhou et al., CVPR 2023), which renders the moved hand from a field of radiance; points in
 the base frame need no renderer. What the shifted hand would hide or lay bare is not redone.
@@ -13,12 +13,15 @@ the base frame need no renderer. What the shifted hand would hide or lay bare is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.observation.spec import ObservationSpec
+
+if TYPE_CHECKING:
+    from clar_core.data.augmentation import AugmentationConfig
 
 Array = NDArray[np.float32]
 
@@ -38,46 +41,6 @@ _HAND_M = ((-0.045, -0.115, -0.22), (0.045, 0.115, -0.030))
 _FINGER_HALF_X_M, _FINGER_THICK_M, _FINGERTIP_M = 0.018, 0.030, 0.012
 _ARM_ABOVE_M = 0.13
 """What is this much higher than the TCP is the arm: objects stand lower."""
-
-
-class ShiftConfig(Protocol):
-    """The fields of ``AugmentationConfig`` that shift the hand, and the reach."""
-
-    @property
-    def hand_share(self) -> float:
-        """Part of the samples with an open hand that is shifted."""
-
-    @property
-    def hand_xy_m(self) -> float:
-        """Largest horizontal shift."""
-
-    @property
-    def hand_z_m(self) -> float:
-        """Largest vertical shift."""
-
-    @property
-    def hand_yaw_rad(self) -> float:
-        """Largest turn about the vertical axis through the TCP."""
-
-    @property
-    def hand_return_m(self) -> float:
-        """How far a tick leads back."""
-
-    @property
-    def hand_return_rad(self) -> float:
-        """How far a tick turns back."""
-
-    @property
-    def hand_closed_share(self) -> float:
-        """Part of the shifted samples in which the hand is closed on nothing."""
-
-    @property
-    def reach_min_m(self) -> tuple[float, float, float]:
-        """Corner of the box that the TCP lies in."""
-
-    @property
-    def reach_max_m(self) -> tuple[float, float, float]:
-        """The opposite corner."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +153,7 @@ def draw_hand_shift(
     rng: np.random.Generator,
     state: Array,
     approach: Approach,
-    config: ShiftConfig,
+    config: AugmentationConfig,
     spec: ObservationSpec,
     cloud: Array | None = None,
 ) -> HandShift | None:

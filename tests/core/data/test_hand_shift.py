@@ -151,7 +151,15 @@ def test_in_the_simulated_cell_the_arm_is_told_from_the_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("hand_share", 1.5), ("hand_closed_share", -0.1), ("hand_xy_m", -0.1), ("hand_z_m", np.nan), ("hand_return_m", 0.0), ("hand_return_rad", 0.0)]
+    ("field", "value"),
+    [
+        ("hand_share", 1.5),
+        ("hand_closed_share", -0.1),
+        ("hand_xy_m", -0.1),
+        ("hand_z_m", np.nan),
+        ("hand_return_m", 0.0),
+        ("hand_return_rad", 0.0),
+    ],
 )
 def test_wrong_settings_are_refused_by_field(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"augmentation.{field}"):
