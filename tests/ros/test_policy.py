@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header, String
 
@@ -40,7 +41,7 @@ class Inputs:
         mode, T_base_tcp: of the arm.
     """
 
-    def __init__(self, probe: Probe, spec: ObservationSpec = SPEC) -> None:
+    def __init__(self, probe: Probe, spec: ObservationSpec | None = SPEC) -> None:
         self.age_s = 0.0
         self.states = True
         self.mode, self.T_base_tcp = RobotState.MODE_DISARMED, POSE
@@ -50,10 +51,14 @@ class Inputs:
         self._clouds = node.create_publisher(PointCloud2, names.TOPIC_CLOUD, qos.SENSOR_PUBLISHER)
         self._states = node.create_publisher(RobotState, names.TOPIC_ROBOT_STATE, qos.STATE)
         self._spec = node.create_publisher(String, names.TOPIC_CLOUD_SPEC, qos.LATCHED)
-        self._spec.publish(String(data=json.dumps(spec.to_dict())))
+        if spec is not None:
+            self.tell(spec)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def tell(self, spec: ObservationSpec) -> None:
+        self._spec.publish(String(data=json.dumps(spec.to_dict())))
 
     def stop(self) -> None:
         self._ending.set()
@@ -226,6 +231,21 @@ def test_a_cloud_node_with_another_spec_is_refused_by_field(probe: Probe, checkp
         with node_process("clar.nodes.policy", parameters) as process:
             assert process.wait_for_exit() == 1
             assert "crop_max_m: (0.85, 0.45, 0.6), (0.85, 0.45, 0.5)" in process.output
+    finally:
+        inputs.stop()
+
+
+def test_a_spec_that_comes_after_the_clouds_is_waited_for(probe: Probe, checkpoint: Path) -> None:
+    diagnostics = probe.collect(DiagnosticArray, names.TOPIC_DIAGNOSTICS, qos.STATUS)
+    commands = probe.collect(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)
+    waiting = f"waiting for an observation spec on {names.TOPIC_CLOUD_SPEC}"
+    inputs = Inputs(probe, None)
+    try:
+        with node_process("clar.nodes.policy", {"checkpoint": str(checkpoint), "autostart": True, "device": "cpu"}):
+            wait_for(lambda: any(m.status[0].message == waiting for m in diagnostics), "the spec to be all that lacks")
+            assert not commands
+            inputs.tell(SPEC)
+            wait_for(lambda: commands, "a command")
     finally:
         inputs.stop()
 

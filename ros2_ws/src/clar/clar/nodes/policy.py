@@ -95,7 +95,7 @@ class PolicyNode(LifecycleNode):
         self._limits = AgeLimits(max_age_s=p.max_age_s, max_future_s=p.max_future_s)
         self._states = StateBuffer(self._spec)
         self._cloud: PointCloud2 | None = None
-        self._spec_objection = "no observation spec has arrived from the cloud node"
+        self._spec_objection: str | None = None  # until the cloud node has said what it follows
         self._instruction = p.instruction
         # Tenths of a second since the epoch: a node that restarts never repeats a sequence it has published.
         self._sequence = time.time_ns() // _FIRST_SEQUENCE_NS
@@ -113,6 +113,8 @@ class PolicyNode(LifecycleNode):
     def waiting_for(self) -> str:
         """The inputs that have not arrived yet."""
         missing = []
+        if self._spec_objection is None:
+            missing.append(f"an observation spec on {names.TOPIC_CLOUD_SPEC}")
         if self._cloud is None:
             missing.append(f"a cloud on {names.TOPIC_CLOUD}")
         if not len(self._states):
