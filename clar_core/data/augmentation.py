@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clar_core.control.spaces import TCP_DELTA, ActionSpace
-from clar_core.data.hand_shift import Approach, HandShift, draw_hand_shift, is_arm
+from clar_core.data.hand_shift import Approach, shift_hand
+from clar_core.data.planar_motion import PlanarMotion
 from clar_core.geometry.points import inside_box
 from clar_core.observation.spec import ObservationSpec
 
@@ -90,40 +91,6 @@ class AugmentationConfig:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class PlanarMotion:
-    """A rotation about the vertical axis through ``pivot_m``, then a translation; the part of SE(3) that keeps "up"."""
-
-    yaw_rad: float
-    translation_m: Array
-    pivot_m: Array
-
-    @property
-    def rotation(self) -> Array:
-        """(3, 3) float32."""
-        c, s = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
-        return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], dtype=np.float32)
-
-    def move_points(self, points: Array) -> Array:
-        """Points (..., 3) in metres."""
-        return np.asarray((points - self.pivot_m) @ self.rotation.T + (self.pivot_m + self.translation_m))
-
-    def move_state(self, state: Array) -> Array:
-        """Proprioception (10,): the position moves, the rotation columns turn, the gripper stays."""
-        columns = state[3:9].reshape(2, 3) @ self.rotation.T
-        return np.concatenate([self.move_points(state[:3]), columns.reshape(6), state[9:]])
-
-    def move_action(self, action: Array, space: ActionSpace = TCP_DELTA) -> Array:
-        """Action (7,): both vectors turn, for R exp(w) R^T = exp(R w); the gripper stays.
-
-        An absolute pose (10,) moves as the proprioception does: its position, and its rotation from the left.
-        """
-        if space.absolute:
-            return self.move_state(action)
-        vectors = action[:6].reshape(2, 3) @ self.rotation.T
-        return np.concatenate([vectors.reshape(6), action[6:]])
-
-
 def draw_motion(
     rng: np.random.Generator,
     state: Array,
@@ -198,11 +165,8 @@ def augment_window(
         approach: what the present step's future allows; without it the arm is not shifted against the scene.
     """
     shaken = [_shake(rng, cloud, spec, config) for cloud in clouds]
-    if approach is not None and config.hand_share > 0 and not space.absolute:
-        shift = draw_hand_shift(rng, states[-1], approach, config, spec, shaken[-1])
-        if shift is not None:
-            shaken = [_shifted(cloud, state, shift, spec) for cloud, state in zip(shaken, states, strict=True)]
-            states, actions = np.stack([shift.move_state(state, spec) for state in states]), shift.correct(actions)
+    if approach is not None and not space.absolute:
+        shaken, states, actions = shift_hand(rng, shaken, states, actions, approach, config, spec)
     motion = draw_motion(rng, states[-1], actions[0], spec, config, shaken[-1], space)
     return (
         [_cropped(motion.move_points(cloud), spec) for cloud in shaken],
@@ -218,13 +182,6 @@ def _shake(rng: np.random.Generator, cloud: Array, spec: ObservationSpec, config
     if config.jitter_m > 0:
         cloud = cloud + rng.standard_normal(cloud.shape, dtype=np.float32) * np.float32(config.jitter_m)
     return cloud
-
-
-def _shifted(cloud: Array, state: Array, shift: HandShift, spec: ObservationSpec) -> Array:
-    arm = is_arm(cloud, state, spec)
-    moved = cloud.copy()
-    moved[arm] = shift.move_points(cloud[arm], state, spec)
-    return moved
 
 
 def _cropped(cloud: Array, spec: ObservationSpec) -> Array:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from clar_core.control.spaces import TCP_DELTA, ActionSpace
 from clar_core.data.augmentation import AugmentationConfig, augment_window, draw_motion
-from clar_core.data.hand_shift import Approach, approaches, draw_hand_shift
+from clar_core.data.hand_shift import Approach, approaches, shift_hand
 from clar_core.data.store import EpisodeInfo, Store, StoreError, check_alike
 from clar_core.observation.builder import build_network_points
 from clar_core.observation.spec import ObservationSpec
@@ -388,10 +388,8 @@ def fit_normalizer(
         moved = []
         futures = _approaches(demonstrations, [demonstrations.episodes[i] for i in episodes])
         for state, action, future in zip(states, actions, futures, strict=True):
-            if augmentation.hand_share > 0 and not space.absolute:
-                shift = draw_hand_shift(rng, state, future, augmentation, spec)
-                if shift is not None:
-                    state, action = shift.move_state(state, spec), shift.correct(action[None])[0]
+            if not space.absolute:
+                _, (state,), (action,) = shift_hand(rng, [], state[None], action[None], future, augmentation, spec)
             motion = draw_motion(rng, state, action, spec, augmentation, space=space)
             moved.append((motion.move_state(state), motion.move_action(action, space)))
         states, actions = (np.stack(part) for part in zip(*moved, strict=True))

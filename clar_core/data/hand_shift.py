@@ -12,12 +12,14 @@ the base frame need no renderer. What the shifted hand would hide or lay bare is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clar_core.data.planar_motion import PlanarMotion
 from clar_core.observation.spec import ObservationSpec
 
 if TYPE_CHECKING:
@@ -108,45 +110,68 @@ def _in_fingers(local: Array, width_m: float) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class HandShift:
-    """A shift and a turn of the arm against the scene, undone evenly over the next ticks.
+    """A motion of the arm against the scene, undone evenly over the next ticks.
 
     Attributes:
-        translation_m: (3,) base frame.
-        yaw_rad: about the vertical axis through the TCP.
+        motion: turns about the vertical axis through the TCP, and shifts.
         ticks: over which the actions undo it.
         closed: whether the hand is shown closed on nothing, too. Actions keep the demonstrated gripper: open.
     """
 
-    translation_m: Array
-    yaw_rad: float
+    motion: PlanarMotion
     ticks: int
     closed: bool = False
 
-    def _turned(self, vectors: Array) -> Array:
-        c, s = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
-        return np.asarray(vectors @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], dtype=np.float32))
-
-    def move_points(self, points: Array, state: Array, spec: ObservationSpec) -> Array:
-        """Points (n, 3) of the arm, which is in this state before."""
+    def move_cloud(self, cloud: Array, state: Array, spec: ObservationSpec) -> Array:
+        """A copy of a cloud (n, 3) that was seen in this state, with the arm's points moved."""
+        arm = is_arm(cloud, state, spec)
+        points = cloud[arm]
         if self.closed:
             local, width = _local(points, state), _width_m(state, spec)
             inwards = _in_fingers(local, width) * np.sign(local[:, 1]) * width / 2
             points = points - inwards[:, None].astype(np.float32) * state[6:9]
-        return np.asarray(self._turned(points - state[:3]) + state[:3] + self.translation_m)
+        moved = cloud.copy()
+        moved[arm] = self.motion.move_points(points)
+        return moved
 
-    def move_state(self, state: Array, spec: ObservationSpec) -> Array:
+    def move_state(self, state: Array) -> Array:
         """Proprioception (10,)."""
-        columns = self._turned(state[3:9].reshape(2, 3)).reshape(6)
-        gripper = [0.0] if self.closed else state[9:]
-        return np.concatenate([state[:3] + self.translation_m, columns, gripper]).astype(np.float32)
+        moved = self.motion.move_state(state)
+        if self.closed:
+            moved[9] = 0.0
+        return moved
 
     def correct(self, actions: Array) -> Array:
-        """Actions (chunk, 7) from now on, with what undoes the shift."""
+        """Actions (chunk, 7) from now on, with what undoes the motion."""
         corrected = actions.copy()
         back = min(self.ticks, len(actions))
-        corrected[:back, :3] -= self.translation_m / self.ticks
-        corrected[:back, 5] -= self.yaw_rad / self.ticks
+        corrected[:back, :3] -= self.motion.translation_m / self.ticks
+        corrected[:back, 5] -= self.motion.yaw_rad / self.ticks
         return corrected
+
+
+def shift_hand(
+    rng: np.random.Generator,
+    clouds: Sequence[Array],
+    states: Array,
+    actions: Array,
+    approach: Approach,
+    config: AugmentationConfig,
+    spec: ObservationSpec,
+) -> tuple[list[Array], Array, Array]:
+    """Observations over time (the present one last) and the actions from now on, with the arm shifted or as they are.
+
+    Args:
+        clouds: one (n, 3) for each observation; none, where states and actions alone are of interest.
+        states: (history, 10).
+        actions: (chunk, 7).
+        approach, config, spec: see :func:`draw_hand_shift`.
+    """
+    shift = draw_hand_shift(rng, states[-1], approach, config, spec, clouds[-1] if clouds else None)
+    if shift is None:
+        return list(clouds), states, actions
+    moved = [shift.move_cloud(cloud, state, spec) for cloud, state in zip(clouds, states, strict=bool(clouds))]
+    return moved, np.stack([shift.move_state(state) for state in states]), shift.correct(actions)
 
 
 def draw_hand_shift(
@@ -168,7 +193,7 @@ def draw_hand_shift(
         spec: for the gripper's largest width.
         cloud: (n, 3); without it the scene is not looked at.
     """
-    if approach.ticks < 2 or rng.uniform() >= config.hand_share:
+    if not config.hand_share or approach.ticks < 2 or rng.uniform() >= config.hand_share:
         return None
     low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
     can_close = approach.ticks > _OPENING_TICKS and approach.narrowest_m > HELD_WIDTH_M
@@ -183,8 +208,9 @@ def draw_hand_shift(
         needed = max(float(np.linalg.norm(shift)) / config.hand_return_m, abs(yaw) / config.hand_return_rad, 1e-6)
         allowed = min(1.0, (approach.ticks - 1) / needed)
         ticks = max(int(np.ceil(needed * allowed - 1e-6)), 1)
-        hand_shift = HandShift((shift * allowed).astype(np.float32), yaw * allowed, ticks, closed)
-        moved = hand_shift.move_state(state, spec)
+        motion = PlanarMotion(yaw * allowed, (shift * allowed).astype(np.float32), state[:3])
+        hand_shift = HandShift(motion, ticks, closed)
+        moved = hand_shift.move_state(state)
         if moved[2] < min(approach.lowest_m, state[2]) or not ((moved[:3] >= low) & (moved[:3] <= high)).all():
             continue
         if cloud is not None:

@@ -1,7 +1,7 @@
 """The oracle control: the policy's head on true object poses. What it fails at, seeing better would not mend.
 
 It is trained on the expert's rollouts from the very starts of the demonstrations, driven again without a camera, with
-the same augmentation, and it can only be tried where the true state is known: in the simulated cell.
+the same augmentation of whole samples. It can only be tried where the true state is known: in the simulated cell.
 
 oracle.json          tasks, their objects, units, SHA-256 of the weights
 oracle.safetensors   weights
@@ -23,8 +23,9 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from clar_core.control.action import Action
-from clar_core.data.augmentation import AugmentationConfig, PlanarMotion, draw_motion
+from clar_core.data.augmentation import AugmentationConfig, draw_motion
 from clar_core.data.datasets import Demonstrations
+from clar_core.data.planar_motion import PlanarMotion
 from clar_core.evaluation.trials import ORACLE_FILE
 from clar_core.losses import policy_loss
 from clar_core.models.policy import Policy, PolicyHeadConfig

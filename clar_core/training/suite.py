@@ -189,9 +189,10 @@ def _check_same(training: ImitationConfig) -> None:
     """Raise TrainingError for a finished run that other settings made: the table would mix them."""
     made = ImitationConfig.from_dict(load_checkpoint(training.output / "last").provenance["training"]).recipe()
     for name, wanted in training.recipe().items():
-        if made[name] != wanted:
+        found = made.get(name)
+        if found != wanted:
             raise TrainingError(
-                f"{training.output}: finished with {name} {made[name]!r}, and {wanted!r} is asked for; give the suite "
+                f"{training.output}: finished with {name} {found!r}, and {wanted!r} is asked for; give the suite "
                 "another --output, or move this run away"
             )
 

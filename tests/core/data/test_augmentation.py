@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from clar_core.control.spaces import KEYFRAME
-from clar_core.data.augmentation import AugmentationConfig, PlanarMotion, augment, draw_motion
+from clar_core.data.augmentation import AugmentationConfig, augment, draw_motion
+from clar_core.data.planar_motion import PlanarMotion
 from clar_core.geometry.points import inside_box
 from clar_core.geometry.poses import apply_delta, make_pose, rotation_vector_to_matrix
 from clar_core.observation.builder import proprioception

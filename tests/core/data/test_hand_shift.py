@@ -40,8 +40,10 @@ def test_following_the_corrected_actions_comes_back_to_the_demonstrated_way() ->
     demonstrated = np.concatenate([rng.uniform(-0.01, 0.01, (12, 3)), np.zeros((12, 3)), np.ones((12, 1))], axis=1)
     for shift in shifts(20):
         there = make_pose(DOWN, TCP)
-        here = make_pose(rotation_vector_to_matrix((0, 0, shift.yaw_rad)) @ DOWN, np.add(TCP, shift.translation_m))
-        np.testing.assert_allclose(shift.move_state(state(), SPEC), proprioception(here, 0.08, SPEC), atol=1e-6)
+        here = make_pose(
+            rotation_vector_to_matrix((0, 0, shift.motion.yaw_rad)) @ DOWN, np.add(TCP, shift.motion.translation_m)
+        )
+        np.testing.assert_allclose(shift.move_state(state()), proprioception(here, 0.08, SPEC), atol=1e-6)
         for wanted, corrected in zip(demonstrated, shift.correct(demonstrated), strict=True):
             there = apply_delta(there, wanted[:3], wanted[3:6])
             here = apply_delta(here, corrected[:3], corrected[3:6])
@@ -52,8 +54,8 @@ def test_a_shift_is_undone_before_the_fingers_close_at_no_more_than_the_pace() -
     for ticks in (2, 3, 7, 20):
         for shift in shifts(50, approach=Approach(ticks, 0.02)):
             assert shift.ticks < ticks
-            assert np.linalg.norm(shift.translation_m) / shift.ticks <= ALWAYS.hand_return_m + 1e-6
-            assert abs(shift.yaw_rad) / shift.ticks <= ALWAYS.hand_return_rad + 1e-6
+            assert np.linalg.norm(shift.motion.translation_m) / shift.ticks <= ALWAYS.hand_return_m + 1e-6
+            assert abs(shift.motion.yaw_rad) / shift.ticks <= ALWAYS.hand_return_rad + 1e-6
 
 
 def test_a_hand_that_closes_or_holds_something_is_not_shifted() -> None:
@@ -94,13 +96,13 @@ def test_the_hand_is_not_put_into_the_scene_out_of_reach_or_below_the_known_heig
     wall = block((0.5, 0.12, 0.18), 400, 0.05)
     cloud = np.concatenate([wall, block((0.5, 0.0, 0.23))])
     unseen, seen = shifts(), shifts(cloud=cloud)
-    assert max(shift.translation_m[1] for shift in unseen) > 0.05
+    assert max(shift.motion.translation_m[1] for shift in unseen) > 0.05
     for shift in seen:
-        moved = shift.move_points(cloud[400:], state(), SPEC)
-        assert moved[:, 1].max() < 0.09 or shift.translation_m[2] > 0
-    assert min(shift.translation_m[2] for shift in shifts(approach=Approach(20, 0.13))) >= -0.02
+        moved = shift.move_cloud(cloud, state(), SPEC)[400:]
+        assert moved[:, 1].max() < 0.09 or shift.motion.translation_m[2] > 0
+    assert min(shift.motion.translation_m[2] for shift in shifts(approach=Approach(20, 0.13))) >= -0.02
     narrow = AugmentationConfig(hand_share=1.0, reach_min_m=(0.49, -0.01, 0.0), reach_max_m=(0.51, 0.01, 0.5))
-    assert all((np.abs(shift.translation_m[:2]) <= 0.0101).all() for shift in shifts(config=narrow))
+    assert all((np.abs(shift.motion.translation_m[:2]) <= 0.0101).all() for shift in shifts(config=narrow))
 
 
 def test_a_hand_shown_closed_has_its_fingers_together_time_to_open_and_is_told_to() -> None:
