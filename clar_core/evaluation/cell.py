@@ -41,6 +41,8 @@ class EvaluationConfig:
     """
 
     front: ClassVar[str] = "in the gymnasium front of the simulated cell"
+    extent: ClassVar[tuple[str, ...]] = ("compare", "controls", "trials", "weights")
+    """Of the identity, what tells who is tried and how often: a folder with fewer goes on."""
 
     checkpoint: str
     compare: str | None = None
@@ -177,7 +179,7 @@ def run_evaluation(
     known = [*selection, *(controls if config.controls else [])]
     provisional = [Contender(n, "fresh", next(iter(candidates(path).values()))) for n, path in fresh.items()]
     identity = config.identity([*known, *provisional])
-    journal = Journal(directory or default_directory(tasks, identity), identity, restart=restart)
+    journal = Journal(directory or default_directory(tasks, identity), identity, restart=restart, extent=config.extent)
     evaluation = Evaluation(config, tasks, known, journal)
     for contender in selection:
         _try(evaluation, contender, config.selection_trials, progress)

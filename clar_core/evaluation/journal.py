@@ -1,6 +1,6 @@
 """Trials on disk, one line each as they finish: an evaluation that was cut off goes on where it stopped.
 
-identity.json    what is evaluated; another evaluation does not go into the same folder
+identity.json    what is evaluated; another evaluation does not go into the same folder, more of the same does
 trials.jsonl     {"arm": ..., and the fields of Trial}
 states/          states of failures, to be drawn again
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,15 @@ class Journal:
         directory: made if it is not there.
         identity: JSON values that name what is evaluated; those of a journal that is there must be the same.
         restart: throw away what is there.
+        extent: names of values that only tell how much is evaluated, see :func:`check_identity`.
 
     Raises:
         JournalError: the folder holds another evaluation, or a damaged one.
     """
 
-    def __init__(self, directory: Path, identity: Mapping[str, Any], *, restart: bool = False) -> None:
+    def __init__(
+        self, directory: Path, identity: Mapping[str, Any], *, restart: bool = False, extent: Sequence[str] = ()
+    ) -> None:
         self.directory = directory
         self._trials: dict[str, dict[int, Trial]] = {}
         self._path, self._states = directory / "trials.jsonl", directory / "states"
@@ -45,7 +48,7 @@ class Journal:
             for leftover in (directory / "identity.json", self._path):
                 leftover.unlink(missing_ok=True)
             shutil.rmtree(self._states, ignore_errors=True)
-        check_identity(directory, identity)
+        check_identity(directory, identity, extent)
         self._read()
 
     def trials(self, arm: str) -> dict[int, Trial]:
@@ -96,8 +99,12 @@ class Journal:
             self._trials.setdefault(arm, {})[trial.seed] = trial
 
 
-def check_identity(directory: Path, identity: Mapping[str, Any]) -> None:
+def check_identity(directory: Path, identity: Mapping[str, Any], extent: Sequence[str] = ()) -> None:
     """Write what is evaluated into a folder, or compare it with what is written there.
+
+    Args:
+        extent: names of values that tell how much is evaluated and not what a trial is: they may differ. Of a mapping
+            among them, what both have must be the same.
 
     Raises:
         JournalError: the folder holds another evaluation; the message names what differs.
@@ -105,15 +112,29 @@ def check_identity(directory: Path, identity: Mapping[str, Any]) -> None:
     path = directory / "identity.json"
     mine = json.loads(json.dumps(identity))
     if not path.exists():
-        path.write_text(json.dumps(mine, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        _write(path, mine)
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise JournalError(f"{path}: not valid JSON ({error}); start again with --restart") from error
     for name in sorted(set(there) | set(mine)):
-        if there.get(name) != mine.get(name):
+        was, now = there.get(name), mine.get(name)
+        if name in extent:
+            if not (isinstance(was, dict) and isinstance(now, dict)):
+                continue
+            mine[name] = was | now
+            was, now = ({key: values[key] for key in sorted(was.keys() & now.keys())} for values in (was, now))
+        if was != now:
             raise JournalError(
-                f"{directory}: holds another evaluation: {name} was {there.get(name)!r} and is "
-                f"{mine.get(name)!r} now; choose another --output, or throw it away with --restart"
+                f"{directory}: holds another evaluation: {name} was {was!r} and is {now!r} now; choose another "
+                "--output, or throw it away with --restart"
             )
+    if mine != there:
+        _write(path, mine)
+
+
+def _write(path: Path, identity: Mapping[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(identity, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(path)

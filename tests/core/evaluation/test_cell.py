@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,22 @@ def test_what_was_finished_is_not_run_again(trials: Trials, run: Path, tmp_path:
     assert trials.asked[-1] == ("best", TASK, list(range(FRESH_SEEDS + 7, FRESH_SEEDS + 20)))
     run_evaluation(config, tmp_path / "o")
     assert len(trials.asked) == 2
+
+
+def test_controls_a_comparison_and_more_trials_are_added_to_what_is_there(
+    trials: Trials, run: Path, tmp_path: Path
+) -> None:
+    other = made(tmp_path, ["other"]) / "other"
+    config = EvaluationConfig(checkpoint=str(run), trials=5, selection_trials=10, controls=False)
+    run_evaluation(config, tmp_path / "o")
+    trials.asked.clear()
+    evaluation = run_evaluation(replace(config, trials=8, controls=True, compare=str(other)), tmp_path / "o")
+    assert [(name, seeds[0] - FRESH_SEEDS, len(seeds)) for name, _, seeds in trials.asked] == [
+        ("last", 5, 3),
+        ("other", 0, 8),
+        ("blind", 0, 8),
+    ]
+    assert evaluation.outcome(evaluation.having("fresh")[0]).trials == 8
 
 
 def test_other_weights_under_the_same_path_are_another_evaluation(trials: Trials, run: Path, tmp_path: Path) -> None:

@@ -47,6 +47,20 @@ def test_another_evaluation_is_refused_by_field_and_thrown_away_on_demand(tmp_pa
     assert Journal(tmp_path, other, restart=True).trials("a") == {}
 
 
+def test_a_larger_evaluation_goes_on_from_a_smaller_one(tmp_path: Path) -> None:
+    smaller = {**IDENTITY, "trials": 20, "controls": False, "weights": {"policy": "p"}}
+    larger = {**IDENTITY, "trials": 100, "controls": True, "weights": {"policy": "p", "blind": "b"}}
+    extent = ("trials", "controls", "weights")
+    Journal(tmp_path, smaller, extent=extent).append("a", TRIAL)
+    assert Journal(tmp_path, larger, extent=extent).trials("a") == {3: TRIAL}
+    Journal(tmp_path, smaller, extent=extent)
+    retrained = {**larger, "weights": {"policy": "p", "blind": "c"}}
+    with pytest.raises(JournalError, match=r"weights was {'blind': 'b', .*} and is {'blind': 'c'"):
+        Journal(tmp_path, retrained, extent=extent)
+    with pytest.raises(JournalError, match="checkpoint was 'a' and is 'b'"):
+        Journal(tmp_path, {**larger, "checkpoint": "b"}, extent=extent)
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     Journal(tmp_path, IDENTITY).append("a", TRIAL)
     path = tmp_path / "trials.jsonl"
