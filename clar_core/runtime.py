@@ -80,6 +80,8 @@ class CheckpointRuntime:
         self.instructions: tuple[str, ...] = checkpoint.instructions
         self.image_size = image_pixels(checkpoint.config.encoder)
         """Side of the colour image that the policy sees; 0 for one that sees the cloud."""
+        self.is_blind = checkpoint.config.encoder is None
+        """Whether the policy looks at nothing: the control that may be asked without a cloud."""
         self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
         self._normalizer = checkpoint.normalizer
         self._policy = checkpoint.policy.to(self.device).eval()
@@ -184,6 +186,8 @@ class CheckpointRuntime:
                 found = "none" if image is None else f"{image.dtype} {image.shape}"
                 raise ValueError(f"image: this policy sees colour images, expected uint8 RGB of {shape}, got {found}")
             return image
+        if cloud is None and self.is_blind:
+            return np.zeros((self.spec.network_points, 3), np.float32)
         if cloud is None:
             raise ValueError("cloud: this policy sees the cloud, expected (n, 3) float32, got none")
         return build_network_points(cloud, self.spec)
@@ -249,7 +253,7 @@ class PolicyRuntime(CheckpointRuntime):
 
         Args:
             cloud: (n, 3) float32, metres in the base frame, as ``build_cloud`` gives it; not looked at by a policy that
-                sees images.
+                sees images, and None will do for a blind one.
             state: (10,) float32, as ``proprioception`` gives it.
             instruction: for a policy with language: one of ``instructions``, or any sentence where the checkpoint names
                 a text encoder; ignored by others.

@@ -179,7 +179,7 @@ def evaluate(
         seeds: see :data:`FRESH_SEEDS`.
         instructions: sentences for the policy, taken in turn by seed; the task's first one when empty.
         workers: processes; the available cores when left out.
-        render_depth: False skips the cameras, for the expert only.
+        render_depth: False skips the cameras, for the expert only; a blind policy does without by itself.
         camera_move: where the camera stands instead.
         keep_states: keep the states of failures.
 
@@ -189,15 +189,16 @@ def evaluate(
         WorkerDiedError: a worker ended without an answer.
     """
     sentences = tuple(instructions) or get_task(task).instructions[:1]
-    needs_depth, pixels = actor != EXPERT and not is_oracle(actor), 0
-    if needs_depth:
+    needs_depth, pixels = False, 0
+    if actor != EXPERT and not is_oracle(actor):
         if not render_depth:
             raise ValueError("render_depth: a policy needs a camera, only the expert does without")
         policy = PolicyActor(Path(actor))
         for sentence in sentences:
             policy.begin(sentence)
         pixels = policy.runtime.image_size
-    config = EnvConfig(task=task, render_depth=needs_depth and not pixels, image_size=pixels, camera_move=camera_move)
+        needs_depth = not pixels and not policy.runtime.is_blind
+    config = EnvConfig(task=task, render_depth=needs_depth, image_size=pixels, camera_move=camera_move)
     arguments = (config, actor, sentences, keep_states)
     for _, trial in map_unordered(
         _run_in_worker, seeds, workers=workers, setup=_set_up_worker, setup_arguments=arguments

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from clar_core.models.registry import build_policy
 from clar_core.observation.builder import TooFewPointsError, build_network_points
 from clar_core.runtime import CheckpointError, InstructionError, PolicyOutputError, PolicyRuntime
 from clar_core.training.checkpoints import save_checkpoint
@@ -72,6 +73,18 @@ def test_a_policy_with_language_needs_a_sentence_it_knows() -> None:
     for sentence in (None, "dance"):
         with pytest.raises(InstructionError, match=r"knows: lift it; reach it"):
             policy.check_instruction(sentence)
+
+
+def test_a_blind_policy_needs_no_cloud() -> None:
+    checkpoint = tiny_checkpoint()
+    config = replace(checkpoint.config, encoder=None)
+    blind = replace(checkpoint, policy=build_policy(config).eval(), config=config)
+    policy = PolicyRuntime(blind, device="cpu", dtype="float32")
+    assert policy.is_blind
+    without, with_one = (policy.act(cloud, STEP.state).action.to_array() for cloud in (None, STEP.cloud))
+    np.testing.assert_array_equal(without, with_one)
+    with pytest.raises(ValueError, match="this policy sees the cloud"):
+        runtime().act(None, STEP.state)
 
 
 def test_a_policy_without_language_takes_any_sentence() -> None:

@@ -1,6 +1,7 @@
 """Trials in the gymnasium front: outcomes, reasons, and the same result for any number of workers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 
 from clar_core.control.action import Action
 from clar_core.evaluation.trials import EXPERT, FRESH_SEEDS, Trial, evaluate, run_trial, summarize, tasks_of
+from clar_core.models.registry import build_policy
+from clar_core.simulation.env import EnvConfig
 from clar_core.simulation.tasks import UnknownTaskError
-from clar_core.training.checkpoints import CheckpointError
+from clar_core.training.checkpoints import CheckpointError, save_checkpoint
+from tests.core.training.policies import tiny_checkpoint
 
 
 class ScriptedEnv:
@@ -111,6 +115,25 @@ def test_an_unknown_task_and_a_missing_checkpoint_are_refused_before_anything_st
 def test_a_policy_without_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs a camera"):
         list(evaluate("open_drawer", tmp_path, [1], render_depth=False))
+
+
+def test_a_blind_policy_is_tried_without_rendering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[EnvConfig] = []
+
+    def without_workers(_: Any, seeds: Any, *, setup_arguments: tuple[Any, ...], **__: Any) -> list[Any]:
+        asked.append(setup_arguments[0])
+        return []
+
+    monkeypatch.setattr("clar_core.evaluation.trials.map_unordered", without_workers)
+    sees = tiny_checkpoint()
+    config = replace(sees.config, encoder=None)
+    for name, checkpoint in (
+        ("sees", sees),
+        ("blind", replace(sees, policy=build_policy(config).eval(), config=config)),
+    ):
+        save_checkpoint(tmp_path / name, checkpoint)
+        list(evaluate("open_drawer", tmp_path / name, [FRESH_SEEDS]))
+    assert [config.render_depth for config in asked] == [True, False]
 
 
 def test_the_summary_counts_reasons_and_names_failed_seeds() -> None:
