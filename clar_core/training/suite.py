@@ -11,6 +11,7 @@ in pieces of any length.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,10 +64,11 @@ class SuiteConfig:
         controls: train and evaluate the controls.
         encoder_training: how the pre-trained encoder learns: at the head's rate, at a tenth of it, or not at all.
         chunk: actions that are predicted at once; the paper has 1.
-        samples: training samples of a policy; the multi-task policy gets as many for each task.
+        samples: training samples of a policy.
+        multi_task_samples: of the multi-task policy; ``samples`` for each task when left out.
         precision: of the training's matrix products.
         trials: fresh starts a task.
-        selection_trials: starts a task by which a run's checkpoint is chosen.
+        selection_trials: starts by which a run's checkpoint is chosen, spread over the tasks of the run.
         camera_trials: fresh starts a task with the camera moved, told of it and not; 0 leaves that out.
         multi_task: train the policy of all tasks, too.
         perturb: of the demonstrations.
@@ -84,6 +86,7 @@ class SuiteConfig:
     encoder_training: Literal["scratch", "finetune", "frozen"] = "finetune"
     chunk: int = 1
     samples: int = 200_000
+    multi_task_samples: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     trials: int = 100
     selection_trials: int = 25
@@ -120,6 +123,9 @@ class SuiteConfig:
         several = name == "multi_task"
         pretrained = name != "scratch" and self.init_from is not None
         tasks = self.chosen_tasks if several else (task,)
+        samples = self.samples * len(tasks)
+        if several and self.multi_task_samples is not None:
+            samples = self.multi_task_samples
         return ImitationConfig(
             stores=tuple(self.store(t) for t in tasks),
             output=self.run(name, task),
@@ -130,9 +136,9 @@ class SuiteConfig:
             encoder_training=self.encoder_training if pretrained else "scratch",
             augmentation=_augmentation(),
             chunk=self.chunk,
-            samples=self.samples * len(tasks),
+            samples=samples,
             precision=self.precision,
-            keep_every=max(self.samples * len(tasks) // 4, 1),
+            keep_every=max(samples // 4, 1),
             ema_decay=0.995,
             threads=self.threads,
             workers=1,
@@ -142,7 +148,7 @@ class SuiteConfig:
 def run_suite(config: SuiteConfig, say: Say = print) -> dict[str, Any]:
     """Run every stage that is not done yet, and write ``results.json`` and ``results.md``; returns the former.
 
-    Results of tasks that an earlier run was asked for are kept.
+    Results that an earlier run was asked for, and this one is not, are kept: they are of the same policies.
 
     Raises:
         StoreError, CheckpointError, TrainingError, WorkerDiedError: as the stages do; what is done stays. So does a run
@@ -156,7 +162,7 @@ def run_suite(config: SuiteConfig, say: Say = print) -> dict[str, Any]:
         if config.controls:
             say(f"{task}: controls")
             train_controls(config.run("policy", task), perturb=config.perturb)
-        results["tasks"][task] = _evaluate(config, task, say)
+        results["tasks"].setdefault(task, {}).update(_evaluate(config, task, say))
         _write(config, results)
     if config.multi_task and len(config.chosen_tasks) > 1:
         _train(config, "multi_task", "all", say)
@@ -233,7 +239,7 @@ def _evaluate_all(config: SuiteConfig, say: Say) -> dict[str, Any]:
             checkpoint=str(config.run("multi_task", "all")),
             tasks=config.chosen_tasks,
             trials=config.trials,
-            selection_trials=config.selection_trials,
+            selection_trials=math.ceil(config.selection_trials / len(config.chosen_tasks)),
             sentences="unseen",
             controls=False,
             workers=config.workers,

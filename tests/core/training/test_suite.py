@@ -65,6 +65,9 @@ def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(controlled) == 4
     assert list(results["tasks"]) == ["pick_banana", "put_bread", "open_drawer"]
     assert results["multi_task"] == {"pick_banana": [1, 2], "put_bread": [2, 2]}
+    monkeypatch.setattr(suite, "_evaluate", lambda config, task, say: {"camera_recalibrated": [3, 4]})
+    results = run_suite(replace(more, tasks=("put_bread",)), lambda text: None)
+    assert results["tasks"]["put_bread"] == {"policy": [1, 2], "camera_recalibrated": [3, 4]}
 
 
 def test_a_finished_run_of_other_settings_is_refused_by_the_setting(
@@ -93,5 +96,6 @@ def test_every_run_differs_only_in_what_it_is_about(tmp_path: Path) -> None:
     assert several.language
     assert several.samples == len(TASKS) * config.samples
     assert len(several.stores) == len(TASKS)
+    assert replace(config, multi_task_samples=900).training("multi_task", "all").samples == 900
     with pytest.raises(UnknownTaskError, match="did you mean put_bread"):
         SuiteConfig(tasks=("put_breads",))
