@@ -143,3 +143,8 @@ def replace_directory(directory: Path, files: Mapping[str, bytes]) -> None:
     fresh.rename(directory)
     if stale.exists():
         shutil.rmtree(stale)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint's files; a crash leaves the target as it was or as it shall be."""
+    replace_directory(target, {path.name: read(path) for path in sorted(source.iterdir()) if path.is_file()})

@@ -13,7 +13,6 @@ on where it stopped. Seeds of expert data, of each round, of selection and of ev
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from clar_core.evaluation.trials import SELECTION_SEEDS, evaluate
 from clar_core.simulation.collect import CollectConfig, collect
 from clar_core.simulation.env import EnvConfig
 from clar_core.simulation.perturbation import NO_PERTURBATION, Perturbation
+from clar_core.training.checkpoint_files import copy_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
 
@@ -116,12 +116,7 @@ def cook(recipe: Recipe, say: Say = print) -> Path:
         _drive(recipe, number, say)
         _train(recipe, number, say)
     chosen = _select(recipe, say)
-    recipe.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    part = recipe.checkpoint.with_name(recipe.checkpoint.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(chosen, part)
-    shutil.rmtree(recipe.checkpoint, ignore_errors=True)
-    part.rename(recipe.checkpoint)
+    copy_checkpoint(chosen, recipe.checkpoint)
     say(f"checkpoint: {recipe.checkpoint}")
     return recipe.checkpoint
 

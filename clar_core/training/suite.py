@@ -27,6 +27,7 @@ from clar_core.simulation.camera import CameraMove
 from clar_core.simulation.collect import CollectConfig, collect
 from clar_core.simulation.perturbation import Perturbation
 from clar_core.simulation.tasks import TASKS, get_task
+from clar_core.training.checkpoint_files import copy_checkpoint
 from clar_core.training.checkpoints import load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.controls import train_controls
@@ -117,6 +118,10 @@ class SuiteConfig:
     def run(self, name: str, task: str) -> Path:
         """A run: "policy" or "scratch" of a task, or "multi_task" of all."""
         return self.output / "runs" / name / task
+
+    def chosen(self, task: str) -> Path:
+        """Copy of the policy's checkpoint that was chosen; the folder of them all is what ``clar eval live`` takes."""
+        return self.output / "chosen" / task
 
     def training(self, name: str, task: str) -> ImitationConfig:
         """The training of a run."""
@@ -216,6 +221,7 @@ def _evaluate(config: SuiteConfig, task: str, say: Say) -> dict[str, Any]:
     )
     say(f"{task}: evaluation")
     plain = _evaluated(config, f"{task}/plain", base)
+    copy_checkpoint(Path(plain.chosen["policy"]), config.chosen(task))
     result: dict[str, Any] = {c.name: _counts(plain.outcome(c)) for c in plain.contenders if c.role != "selection"}
     if config.compared:
         first, second = plain.having("fresh")

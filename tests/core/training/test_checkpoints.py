@@ -51,6 +51,17 @@ def test_a_checkpoint_comes_back_the_same(tmp_path: Path, language: bool) -> Non
     assert not loaded.policy.training
 
 
+def test_a_copy_replaces_what_was_there_and_loads(directory: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "chosen", tiny_checkpoint(seed=1))
+    (tmp_path / "chosen/leftover").touch()
+    checkpoint_files.copy_checkpoint(directory, tmp_path / "chosen")
+    assert not (tmp_path / "chosen/leftover").exists()
+    assert load_checkpoint(tmp_path / "chosen").provenance == load_checkpoint(directory).provenance
+    with pytest.raises(FileNotFoundError):
+        checkpoint_files.copy_checkpoint(tmp_path / "nowhere", tmp_path / "chosen")
+    load_checkpoint(tmp_path / "chosen")
+
+
 def test_saving_again_replaces_the_whole_directory(directory: Path) -> None:
     (directory / "leftover").touch()
     save_checkpoint(directory, tiny_checkpoint(seed=1))
