@@ -42,6 +42,9 @@ class AugmentationConfig:
         hand_return_m, hand_return_rad: how far a tick leads and turns back.
         hand_closed_share: part of the shifted samples in which the hand is closed on nothing, too, and the label opens
             it. Only where the hand never closes as far in the demonstration.
+        hand_opening_share: part of those that are shown on their way of opening instead, with nothing between them: as
+            wide as if they held something.
+        hand_low_share: part of the shifted hands that go down as far as the demonstration goes, and up before sideways.
     """
 
     yaw_rad: float = 0.5
@@ -60,6 +63,8 @@ class AugmentationConfig:
     hand_return_m: float = 0.012
     hand_return_rad: float = 0.03
     hand_closed_share: float = 0.0
+    hand_opening_share: float = 0.0
+    hand_low_share: float = 0.0
 
     @property
     def moves(self) -> bool:
@@ -79,7 +84,7 @@ class AugmentationConfig:
         for name in ("dropout", "max_lost"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"augmentation.{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
-        for name in ("hand_share", "hand_closed_share"):
+        for name in ("hand_share", "hand_closed_share", "hand_opening_share", "hand_low_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"augmentation.{name}: expected a fraction in [0, 1], got {getattr(self, name)}")
         for name in ("hand_return_m", "hand_return_rad"):

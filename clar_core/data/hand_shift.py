@@ -108,19 +108,29 @@ def _in_fingers(local: Array, width_m: float) -> NDArray[np.bool_]:
     return np.asarray(fingers & (y > width_m / 2 - 0.006) & (y < width_m / 2 + _FINGER_THICK_M))
 
 
+def _between_fingers(cloud: Array, state: Array, width_m: float) -> NDArray[np.bool_]:
+    local = _local(cloud, state)
+    x, y, z = np.abs(local[:, 0]), np.abs(local[:, 1]), local[:, 2]
+    return np.asarray((x < _FINGER_HALF_X_M) & (y < width_m / 2) & (z > _HAND_M[1][2]) & (z < _FINGERTIP_M))
+
+
 @dataclass(frozen=True, eq=False)
 class HandShift:
-    """A motion of the arm against the scene, undone evenly over the next ticks.
+    """A motion of the arm against the scene, undone over the next ticks: evenly, or first upwards and then the rest.
 
     Attributes:
         motion: turns about the vertical axis through the TCP, and shifts.
         ticks: over which the actions undo it.
         closed: whether the hand is shown closed on nothing, too. Actions keep the demonstrated gripper: open.
+        opening: how far a hand that is shown closed has opened again, as a part of its width.
+        rise_ticks: the first of the ticks, in which it only goes up.
     """
 
     motion: PlanarMotion
     ticks: int
     closed: bool = False
+    opening: float = 0.0
+    rise_ticks: int = 0
 
     def move_cloud(self, cloud: Array, state: Array, spec: ObservationSpec) -> Array:
         """A copy of a cloud (n, 3) that was seen in this state, with the arm's points moved."""
@@ -128,7 +138,7 @@ class HandShift:
         points = cloud[arm]
         if self.closed:
             local, width = _local(points, state), _width_m(state, spec)
-            inwards = _in_fingers(local, width) * np.sign(local[:, 1]) * width / 2
+            inwards = _in_fingers(local, width) * np.sign(local[:, 1]) * (1 - self.opening) * width / 2
             points = points - inwards[:, None].astype(np.float32) * state[6:9]
         moved = cloud.copy()
         moved[arm] = self.motion.move_points(points)
@@ -138,15 +148,18 @@ class HandShift:
         """Proprioception (10,)."""
         moved = self.motion.move_state(state)
         if self.closed:
-            moved[9] = 0.0
+            moved[9] *= self.opening
         return moved
 
     def correct(self, actions: Array) -> Array:
         """Actions (chunk, 7) from now on, with what undoes the motion."""
-        corrected = actions.copy()
-        back = min(self.ticks, len(actions))
-        corrected[:back, :3] -= self.motion.translation_m / self.ticks
-        corrected[:back, 5] -= self.motion.yaw_rad / self.ticks
+        corrected, rise, end = actions.copy(), self.rise_ticks, self.ticks
+        undone = np.r_[self.motion.translation_m, self.motion.yaw_rad]
+        if rise:
+            corrected[:rise, 2] -= undone[2] / rise
+            undone[2] = 0.0
+        if end > rise:
+            corrected[rise:end, [0, 1, 2, 5]] -= undone / (end - rise)
         return corrected
 
 
@@ -198,24 +211,48 @@ def draw_hand_shift(
     low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
     can_close = approach.ticks > _OPENING_TICKS and approach.narrowest_m > HELD_WIDTH_M
     closed = can_close and rng.uniform() < config.hand_closed_share
+    opening = (
+        rng.uniform() if closed and config.hand_opening_share and rng.uniform() < config.hand_opening_share else 0.0
+    )
+    low_ones = bool(config.hand_low_share) and rng.uniform() < config.hand_low_share
     for _ in range(_DRAWS):
         radius, angle, height, turn = rng.uniform(size=4) * (config.hand_xy_m, 2 * np.pi, 2, 2) - (0, 0, 1, 1)
         rise = height * config.hand_z_m
-        if closed and height < 0:  # hands close on nothing at any height
+        if (closed or low_ones) and height < 0:  # hands close on nothing at any height
             rise = height * max(float(state[2]) - approach.lowest_m, 0.0)
         shift = np.array([radius * np.cos(angle), radius * np.sin(angle), rise])
         yaw = float(turn * config.hand_yaw_rad)
-        needed = max(float(np.linalg.norm(shift)) / config.hand_return_m, abs(yaw) / config.hand_return_rad, 1e-6)
-        allowed = min(1.0, (approach.ticks - 1) / needed)
-        ticks = max(int(np.ceil(needed * allowed - 1e-6)), 1)
-        motion = PlanarMotion(yaw * allowed, (shift * allowed).astype(np.float32), state[:3])
-        hand_shift = HandShift(motion, ticks, closed)
+        free = approach.ticks - 1
+        rise_ticks = 0
+        if low_ones and rise < 0:
+            # Beside an object the way back is up before it is sideways.
+            rise_ticks = min(int(np.ceil(-rise / config.hand_return_m)), free)
+            shift[2] = max(rise, -rise_ticks * config.hand_return_m)
+            shift[:2], needed = _shrunk(shift[:2], free - rise_ticks, config.hand_return_m)
+            turning = free - rise_ticks
+        else:
+            shift, needed = _shrunk(shift, free, config.hand_return_m)
+            turning = free
+        yaw_left, needed_turn = _shrunk(np.array([yaw]), turning, config.hand_return_rad)
+        ticks = max(rise_ticks + max(needed, needed_turn), 1)
+        motion = PlanarMotion(float(yaw_left[0]), shift.astype(np.float32), state[:3])
+        hand_shift = HandShift(motion, ticks, closed, opening, rise_ticks)
         moved = hand_shift.move_state(state)
         if moved[2] < min(approach.lowest_m, state[2]) or not ((moved[:3] >= low) & (moved[:3] <= high)).all():
             continue
         if cloud is not None:
             scene = cloud[~is_arm(cloud, state, spec)]
-            if _in_hand(scene, moved, _width_m(state, spec)).sum() >= _TOUCHING:
+            width = _width_m(state, spec)
+            if _in_hand(scene, moved, width).sum() >= _TOUCHING:
+                continue
+            if opening and _between_fingers(scene, moved, width).sum() >= _TOUCHING:
                 continue
         return hand_shift
     return None
+
+
+def _shrunk(vector: Array | NDArray[np.float64], ticks: int, pace: float) -> tuple[NDArray[np.float64], int]:
+    """As much of a vector as so many ticks of a pace undo, and how many of them it takes."""
+    needed = float(np.linalg.norm(vector)) / pace
+    allowed = min(1.0, ticks / max(needed, 1e-6))
+    return np.asarray(vector, np.float64) * allowed, int(np.ceil(needed * allowed - 1e-6))

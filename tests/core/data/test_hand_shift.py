@@ -126,6 +126,44 @@ def test_a_hand_shown_closed_has_its_fingers_together_time_to_open_and_is_told_t
     assert not any(shift.closed for shift in shifts(config=closing, approach=replace(held, narrowest_m=0.01)))
 
 
+def test_a_low_hand_goes_up_before_it_goes_sideways_and_comes_back_all_the_same() -> None:
+    demonstrated = np.zeros((20, 7), dtype=np.float32)
+    lowest = 0.0
+    for shift in shifts(config=replace(ALWAYS, hand_low_share=1.0)):
+        moved, way = shift.motion.translation_m, shift.correct(demonstrated)
+        lowest = min(lowest, moved[2])
+        assert shift.ticks < FREE.ticks
+        assert (shift.rise_ticks > 0) == (moved[2] < 0)
+        assert not way[: shift.rise_ticks, :2].any()
+        assert np.linalg.norm(way[:, :3], axis=1).max() <= ALWAYS.hand_return_m + 1e-6
+        np.testing.assert_allclose(way[:, :3].sum(0), -moved, atol=1e-6)
+        assert way[:, 5].sum() == pytest.approx(-shift.motion.yaw_rad, abs=1e-6)
+    assert lowest < -0.10
+
+
+def test_turns_and_shifts_are_as_large_as_each_can_be_undone() -> None:
+    wide = replace(ALWAYS, hand_xy_m=0.5, hand_z_m=0.0, hand_yaw_rad=0.05)
+    drawn = shifts(config=wide, approach=Approach(4, 0.02))
+    assert max(abs(shift.motion.yaw_rad) for shift in drawn) > 0.045
+    assert max(np.linalg.norm(shift.motion.translation_m) for shift in drawn) <= 3 * wide.hand_return_m + 1e-6
+
+
+def test_a_hand_is_shown_on_its_way_of_opening_with_nothing_between_its_fingers() -> None:
+    opening = replace(ALWAYS, hand_closed_share=1.0, hand_opening_share=1.0, hand_xy_m=0.02, hand_z_m=0.0)
+    held = replace(FREE, narrowest_m=0.045)
+    fingers = np.concatenate([block((0.5, 0.05, 0.16), half_m=0.005), block((0.5, -0.05, 0.16), half_m=0.005)])
+    drawn = shifts(config=opening, approach=held)
+    widths = [shift.move_state(state())[9] for shift in drawn]
+    assert min(widths) < 0.1
+    assert max(widths) > 0.9
+    for shift, width in zip(drawn, widths, strict=True):
+        moved = shift.move_cloud(fingers, state(), SPEC)
+        apart = np.linalg.norm(moved[:60].mean(0) - moved[60:].mean(0))
+        assert apart == pytest.approx(0.02 + 0.08 * width, abs=0.002)
+    under = np.concatenate([fingers, block((0.5, 0.0, 0.15), half_m=0.006)])
+    assert not shifts(config=opening, approach=held, cloud=under)
+
+
 def test_a_share_of_the_samples_is_shifted() -> None:
     half = AugmentationConfig(hand_share=0.5)
     assert 60 < len(shifts(config=half)) < 140
@@ -157,6 +195,8 @@ def test_in_the_simulated_cell_the_arm_is_told_from_the_objects() -> None:
     [
         ("hand_share", 1.5),
         ("hand_closed_share", -0.1),
+        ("hand_opening_share", 1.1),
+        ("hand_low_share", -0.1),
         ("hand_xy_m", -0.1),
         ("hand_z_m", np.nan),
         ("hand_return_m", 0.0),
