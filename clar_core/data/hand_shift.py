@@ -41,6 +41,9 @@ _TOUCHING = 3
 _HAND_M = ((-0.045, -0.115, -0.22), (0.045, 0.115, -0.030))
 """Box of the hand and of the flange above it, in the TCP frame: x, y (the fingers' axis), z (out of the hand)."""
 _FINGER_HALF_X_M, _FINGER_THICK_M, _FINGERTIP_M = 0.018, 0.030, 0.012
+_TURN_RAD = np.pi / 4
+"""No shift leaves more to turn than this, or than the demonstration has to: past the middle between two grasps of a
+symmetric object, the shorter way is the other one, and the label would say the opposite."""
 _ARM_ABOVE_M = 0.13
 """What is this much higher than the TCP is the arm: objects stand lower."""
 
@@ -53,11 +56,13 @@ class Approach:
         ticks: until the fingers are first told to close, or the episode ends; 0 while they are.
         lowest_m: height of the TCP at the lowest place of its episode: lower than that nothing is known to be free.
         narrowest_m: smallest opening of the episode.
+        turn_rad: how far the hand still turns about the vertical until then, the short way round.
     """
 
     ticks: int
     lowest_m: float
     narrowest_m: float = 0.0
+    turn_rad: float = 0.0
 
 
 def approaches(states: Array, grippers: Array, spec: ObservationSpec) -> list[Approach]:
@@ -71,10 +76,13 @@ def approaches(states: Array, grippers: Array, spec: ObservationSpec) -> list[Ap
     widths = states[:, 9] * spec.gripper_max_width_m
     lowest, narrowest = float(states[:, 2].min()), float(widths.min())
     free = (grippers > 0.5) & (widths > OPEN_WIDTH_M)
-    ticks, found = 0, []
-    for is_free in free[::-1]:
+    yaws = np.arctan2(states[:, 4], states[:, 3])
+    ticks, found, closing_yaw = 0, [], float(yaws[-1])
+    for is_free, yaw in zip(free[::-1], yaws[::-1], strict=True):
         ticks = ticks + 1 if is_free else 0
-        found.append(Approach(ticks, lowest, narrowest))
+        closing_yaw = closing_yaw if is_free else float(yaw)
+        turn = float(np.remainder(closing_yaw - yaw + np.pi, 2 * np.pi) - np.pi)
+        found.append(Approach(ticks, lowest, narrowest, turn))
     return found[::-1]
 
 
@@ -215,13 +223,15 @@ def draw_hand_shift(
         rng.uniform() if closed and config.hand_opening_share and rng.uniform() < config.hand_opening_share else 0.0
     )
     low_ones = bool(config.hand_low_share) and rng.uniform() < config.hand_low_share
+    to_turn, most = approach.turn_rad, max(abs(approach.turn_rad), _TURN_RAD)
+    least_yaw, most_yaw = np.clip((to_turn - most, to_turn + most), -config.hand_yaw_rad, config.hand_yaw_rad)
     for _ in range(_DRAWS):
         radius, angle, height, turn = rng.uniform(size=4) * (config.hand_xy_m, 2 * np.pi, 2, 2) - (0, 0, 1, 1)
         rise = height * config.hand_z_m
         if (closed or low_ones) and height < 0:  # hands close on nothing at any height
             rise = height * max(float(state[2]) - approach.lowest_m, 0.0)
         shift = np.array([radius * np.cos(angle), radius * np.sin(angle), rise])
-        yaw = float(turn * config.hand_yaw_rad)
+        yaw = float(least_yaw + (turn + 1) / 2 * (most_yaw - least_yaw))
         free = approach.ticks - 1
         rise_ticks = 0
         if low_ones and rise < 0:

@@ -39,16 +39,13 @@ Say = Callable[[str], None]
 
 _COMMAND = "clar train suite"
 _PERTURBATION = Perturbation()
-
-
-def _augmentation() -> AugmentationConfig:
-    return AugmentationConfig(
-        max_lost=0.15,
-        reach_min_m=(0.28, -0.40, 0.0),
-        reach_max_m=(0.75, 0.36, 0.50),
-        hand_share=0.5,
-        hand_closed_share=0.3,
-    )
+_AUGMENTATION = AugmentationConfig(
+    max_lost=0.15,
+    reach_min_m=(0.28, -0.40, 0.0),
+    reach_max_m=(0.75, 0.36, 0.50),
+    hand_share=0.5,
+    hand_closed_share=0.3,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +70,7 @@ class SuiteConfig:
         camera_trials: fresh starts a task with the camera moved, told of it and not; 0 leaves that out.
         multi_task: train the policy of all tasks, too.
         perturb: of the demonstrations.
+        augmentation: of the training samples.
         threads: of the training, 0 leaves PyTorch's choice.
         workers: processes that collect and evaluate; all cores when None.
     """
@@ -94,6 +92,7 @@ class SuiteConfig:
     camera_trials: int = 50
     multi_task: bool = True
     perturb: Perturbation = _PERTURBATION
+    augmentation: AugmentationConfig = _AUGMENTATION
     threads: int = 0
     workers: int | None = None
 
@@ -139,7 +138,7 @@ class SuiteConfig:
             init_from=self.init_from if pretrained else None,
             init_encoder_only=pretrained,
             encoder_training=self.encoder_training if pretrained else "scratch",
-            augmentation=_augmentation(),
+            augmentation=self.augmentation,
             chunk=self.chunk,
             samples=samples,
             precision=self.precision,

@@ -148,6 +148,24 @@ def test_turns_and_shifts_are_as_large_as_each_can_be_undone() -> None:
     assert max(np.linalg.norm(shift.motion.translation_m) for shift in drawn) <= 3 * wide.hand_return_m + 1e-6
 
 
+def test_no_shift_leaves_more_to_turn_than_an_eighth_of_a_circle_or_than_was_demonstrated() -> None:
+    wide = replace(ALWAYS, hand_yaw_rad=1.5, hand_return_rad=0.1)
+    for to_turn, most in ((0.3, np.pi / 4), (-1.2, 1.2), (0.0, np.pi / 4)):
+        drawn = shifts(config=wide, approach=replace(FREE, turn_rad=to_turn))
+        left = [abs(to_turn - shift.motion.yaw_rad) for shift in drawn]
+        assert 0.9 * most < max(left) <= most + 1e-6
+        assert min(shift.motion.yaw_rad for shift in drawn) < 0 or to_turn == 0.3
+
+
+def test_what_is_left_to_turn_is_the_short_way_to_where_the_fingers_close() -> None:
+    turns = (3.0, 3.1, -3.1, -3.0, -2.9)
+    states = np.stack([state((0.5, 0.0, 0.1), 0.08, turn) for turn in turns])
+    found = approaches(states, np.array([1, 1, 1, 0, 1], dtype=np.float32), SPEC)
+    np.testing.assert_allclose(
+        [step.turn_rad for step in found], [2 * np.pi - 6, 2 * np.pi - 6.1, 0.1, 0, 0], atol=1e-5
+    )
+
+
 def test_a_hand_is_shown_on_its_way_of_opening_with_nothing_between_its_fingers() -> None:
     opening = replace(ALWAYS, hand_closed_share=1.0, hand_opening_share=1.0, hand_xy_m=0.02, hand_z_m=0.0)
     held = replace(FREE, narrowest_m=0.045)
