@@ -13,7 +13,7 @@ the base frame need no renderer. What the shifted hand would hide or lay bare is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -217,48 +217,60 @@ def draw_hand_shift(
     if not config.hand_share or approach.ticks < 2 or rng.uniform() >= config.hand_share:
         return None
     low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
+    width = _width_m(state, spec)
     can_close = approach.ticks > _OPENING_TICKS and approach.narrowest_m > HELD_WIDTH_M
     closed = can_close and rng.uniform() < config.hand_closed_share
-    opening = (
-        rng.uniform() if closed and config.hand_opening_share and rng.uniform() < config.hand_opening_share else 0.0
-    )
-    low_ones = bool(config.hand_low_share) and rng.uniform() < config.hand_low_share
+    opens = closed and config.hand_opening_share > 0 and rng.uniform() < config.hand_opening_share
+    opening = rng.uniform() if opens else 0.0
+    goes_low = config.hand_low_share > 0 and rng.uniform() < config.hand_low_share
     to_turn, most = approach.turn_rad, max(abs(approach.turn_rad), _TURN_RAD)
     least_yaw, most_yaw = np.clip((to_turn - most, to_turn + most), -config.hand_yaw_rad, config.hand_yaw_rad)
     for _ in range(_DRAWS):
-        radius, angle, height, turn = rng.uniform(size=4) * (config.hand_xy_m, 2 * np.pi, 2, 2) - (0, 0, 1, 1)
-        rise = height * config.hand_z_m
-        if (closed or low_ones) and height < 0:  # hands close on nothing at any height
-            rise = height * max(float(state[2]) - approach.lowest_m, 0.0)
-        shift = np.array([radius * np.cos(angle), radius * np.sin(angle), rise])
-        yaw = float(least_yaw + (turn + 1) / 2 * (most_yaw - least_yaw))
-        free = approach.ticks - 1
-        rise_ticks = 0
-        if low_ones and rise < 0:
-            # Beside an object the way back is up before it is sideways.
-            rise_ticks = min(int(np.ceil(-rise / config.hand_return_m)), free)
-            shift[2] = max(rise, -rise_ticks * config.hand_return_m)
-            shift[:2], needed = _shrunk(shift[:2], free - rise_ticks, config.hand_return_m)
-            turning = free - rise_ticks
-        else:
-            shift, needed = _shrunk(shift, free, config.hand_return_m)
-            turning = free
-        yaw_left, needed_turn = _shrunk(np.array([yaw]), turning, config.hand_return_rad)
-        ticks = max(rise_ticks + max(needed, needed_turn), 1)
-        motion = PlanarMotion(float(yaw_left[0]), shift.astype(np.float32), state[:3])
-        hand_shift = HandShift(motion, ticks, closed, opening, rise_ticks)
+        radius, angle, height, turn = rng.uniform(size=4)
+        rise = (2 * height - 1) * config.hand_z_m
+        if (closed or goes_low) and rise < 0:  # hands close on nothing at any height
+            rise = (2 * height - 1) * max(float(state[2]) - approach.lowest_m, 0.0)
+        aside = radius * config.hand_xy_m * np.array([np.cos(2 * np.pi * angle), np.sin(2 * np.pi * angle)])
+        yaw = float(least_yaw + turn * (most_yaw - least_yaw))
+        hand_shift = _undone_in_time(np.r_[aside, rise], yaw, state, approach, config, up_first=goes_low and rise < 0)
+        hand_shift = replace(hand_shift, closed=closed, opening=opening)
         moved = hand_shift.move_state(state)
         if moved[2] < min(approach.lowest_m, state[2]) or not ((moved[:3] >= low) & (moved[:3] <= high)).all():
             continue
         if cloud is not None:
             scene = cloud[~is_arm(cloud, state, spec)]
-            width = _width_m(state, spec)
             if _in_hand(scene, moved, width).sum() >= _TOUCHING:
                 continue
-            if opening and _between_fingers(scene, moved, width).sum() >= _TOUCHING:
+            if opens and _between_fingers(scene, moved, width).sum() >= _TOUCHING:
                 continue
         return hand_shift
     return None
+
+
+def _undone_in_time(
+    shift: NDArray[np.float64],
+    yaw_rad: float,
+    state: Array,
+    approach: Approach,
+    config: AugmentationConfig,
+    *,
+    up_first: bool,
+) -> HandShift:
+    """As much of a shift and of a turn as the ticks before the fingers close can undo.
+
+    ``up_first``: beside an object, where the way back is up before it is sideways.
+    """
+    free, rise_ticks = approach.ticks - 1, 0
+    if up_first:
+        up, rise_ticks = _shrunk(shift[2:], free, config.hand_return_m)
+        free -= rise_ticks
+        aside, needed = _shrunk(shift[:2], free, config.hand_return_m)
+        shift = np.r_[aside, up]
+    else:
+        shift, needed = _shrunk(shift, free, config.hand_return_m)
+    turn, needed_turn = _shrunk(np.array([yaw_rad]), free, config.hand_return_rad)
+    motion = PlanarMotion(float(turn[0]), shift.astype(np.float32), state[:3])
+    return HandShift(motion, max(rise_ticks + max(needed, needed_turn), 1), rise_ticks=rise_ticks)
 
 
 def _shrunk(vector: Array | NDArray[np.float64], ticks: int, pace: float) -> tuple[NDArray[np.float64], int]:
