@@ -18,7 +18,7 @@ from clar_core.control.commands import Command, CommandGate, CommandLimits, Judg
 from clar_core.control.envelope import Envelope, EnvelopeLimits
 from clar_core.control.gates import Gates
 from clar_core.control.joints import JointLimits, arming_objections, guard_twist
-from clar_core.control.robot import DESK_STEPS, GripperReading, RobotReading
+from clar_core.control.robot import DESK_STEPS, OBJECT_LOST, GraspWatch, GripperReading, RobotReading
 from clar_core.control.supervisor import Change, Mode, RefusedError, Supervisor
 from clar_core.control.tracking import (
     StepReference,
@@ -110,7 +110,7 @@ class ArmController:
         self._T_start: Array | None = None
         self._started_at_s = 0.0
         self._command_at_s: float | None = None
-        self._held = False
+        self._grasp = GraspWatch()
         self._homing = False
         self.last_sequence = 0
         self.clamped_count = 0
@@ -172,7 +172,7 @@ class ArmController:
             self._T_start = reading.T_base_tcp
             if gripper is not None:
                 self._gripper.reset(gripper.is_open)
-            self._held = gripper is not None and gripper.holds_object
+            self._grasp.reset(gripper)
             self._started_at_s = now_s
             self._command_at_s = None
             self.last_sequence = self.clamped_count = self.rejected_count = 0
@@ -345,8 +345,8 @@ class ArmController:
             return gripper.fault
         if self._supervisor.mode is not Mode.RUNNING:
             return None
-        if gripper is not None and self._object_lost(gripper):
-            return "the grasped object was lost"
+        if gripper is not None and self._grasp.is_lost(gripper) and settings.halt_on_object_lost:
+            return OBJECT_LOST
         running_s = now_s - self._started_at_s
         if reading.command_success_rate < settings.success_rate_min and running_s > settings.success_rate_grace_s:
             return (
@@ -359,13 +359,6 @@ class ArmController:
         elif now_s - self._command_at_s > settings.silence_halt_s:
             return f"no usable command came from {self.owner!r} for {settings.silence_halt_s:g} s"
         return None
-
-    def _object_lost(self, gripper: GripperReading) -> bool:
-        """The gripper held something, was not told to let go, and no longer holds it."""
-        held = gripper.holds_object
-        lost = self._held and not held and not gripper.busy and gripper.goal_open is False
-        self._held = held
-        return lost and self.settings.halt_on_object_lost
 
     def _gripper_change(self, gripper: float) -> bool | None:
         before = self._gripper.is_open

@@ -94,6 +94,27 @@ class GripperReading:
         return self.is_grasped and self.width_m > _CLOSED_WIDTH_M
 
 
+class GraspWatch:
+    """Notices that what the gripper held is gone although nobody told it to let go."""
+
+    def __init__(self) -> None:
+        self._held = False
+
+    def reset(self, gripper: GripperReading | None) -> None:
+        """Begin anew with what is held now."""
+        self._held = gripper is not None and gripper.holds_object
+
+    def is_lost(self, gripper: GripperReading) -> bool:
+        """Take the next reading; whether something was held at the last one and is no longer there."""
+        held = gripper.holds_object
+        lost = self._held and not held and not gripper.busy and gripper.goal_open is False
+        self._held = held
+        return lost
+
+
+OBJECT_LOST = "the grasped object was lost"
+
+
 class ArmDriver(Protocol):
     """An arm. All calls come from one thread; none may take longer than a few milliseconds unless it says so."""
 

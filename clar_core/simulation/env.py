@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clar_core.control.action import Action, GripperHysteresis
 from clar_core.control.envelope import Envelope, EnvelopeLimits
+from clar_core.control.robot import OBJECT_LOST, GraspWatch
 from clar_core.control.tracking import CONTROL_PERIOD_S
 from clar_core.data.episode import PosedImage
 from clar_core.observation.builder import TooFewPointsError, build_cloud, proprioception
@@ -55,6 +56,7 @@ class EnvConfig:
             20 ms; the live front shows 40 to 80 ms.
         home_jitter_rad: the start's joint positions are drawn within this of home.
         timing: delays and response of the robot.
+        halt_on_object_lost: the trial ends when the gripper loses what it grasped, as the arm halts then.
         camera_move: where the camera stands instead, drawn at every reset; None leaves it where it is in training.
     """
 
@@ -66,6 +68,7 @@ class EnvConfig:
     command_delay_s: tuple[float, float] = (0.04, 0.08)
     home_jitter_rad: float = 0.03
     timing: RobotTiming = field(default_factory=RobotTiming)
+    halt_on_object_lost: bool = True
     camera_move: CameraMove | None = None
 
 
@@ -74,7 +77,8 @@ class CellEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     With an image size, ``"image": (S, S, 3) uint8 RGB`` is in the observation too, what the colour camera sees.
     Actions pass the same envelope as on the robot. Reward is 1 while the task's success predicate holds, and the
-    episode terminates there. It is truncated at the task's time limit, and when the envelope would halt the arm.
+    episode terminates there. It is truncated at the task's time limit, and when the arm would halt: by its envelope, or
+    because the gripper lost what it held.
     ``info`` carries ``success``, ``too_few_points``, ``clamped`` (limits that scaled the action) and ``halt`` (why, or
     None).
     """
@@ -137,6 +141,7 @@ class CellEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.robot.advance(STEP_S)
         self._hysteresis = GripperHysteresis(True)
         self._envelope.reset()
+        self._grasp = GraspWatch()
         self._commanded = self.robot.T_base_tcp
         self._steps = 0
         self._limit = round(self.task.time_limit_s / STEP_S)
@@ -148,16 +153,17 @@ class CellEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         step = Action.from_array(np.asarray(action, dtype=np.float64))
         low, high = (round(d / CONTROL_PERIOD_S) for d in self.config.command_delay_s)
         delay_s = CONTROL_PERIOD_S * int(self.np_random.integers(low, high + 1))
-        self.robot.advance(delay_s)
+        lost = self._advance(delay_s)
         result = self._envelope.apply(self._commanded, step, self.robot.T_base_tcp, self.robot.time_s)
         self._commanded = result.T_target
         self.robot.command(self._commanded, self._hysteresis.update(step.gripper))
-        self.robot.advance(STEP_S - delay_s)
+        lost = self._advance(STEP_S - delay_s) or lost
         self._steps += 1
         success = self.task.success(self.view)
         observation, short = self._observe()
-        info = {"success": success, "too_few_points": short, "clamped": result.clamped, "halt": result.halt}
-        truncated = self._steps >= self._limit or result.halt is not None
+        halt = result.halt or (OBJECT_LOST if lost and not success else None)
+        info = {"success": success, "too_few_points": short, "clamped": result.clamped, "halt": halt}
+        truncated = self._steps >= self._limit or halt is not None
         return observation, float(success), success, truncated, info
 
     def close(self) -> None:
@@ -176,6 +182,14 @@ class CellEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             raise ValueError("image_size: 0, so this environment makes no images")
         pose = camera_pose(self.model, COLOR_CAMERA)
         return PosedImage(image, self.image_camera.depth(self.data), self.image_camera.intrinsics, pose)
+
+    def _advance(self, duration_s: float) -> bool:
+        """Let simulated time pass; whether the arm would halt because the gripper lost what it held."""
+        lost = False
+        for _ in range(round(duration_s / CONTROL_PERIOD_S)):
+            self.robot.advance(CONTROL_PERIOD_S)
+            lost |= self._grasp.is_lost(self.robot.hand.reading())
+        return lost and self.config.halt_on_object_lost
 
     def _move_camera(self, seed: int | None) -> None:
         """Apart from the start's randomness: the same seed gives the same start wherever the camera stands."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from clar_core.control.tracking import CONTROL_PERIOD_S, ResponseModel, StepReference, VelocityResponse, tracking_twist
 from clar_core.geometry.poses import Array
+from clar_core.simulation.hand import Hand
 from clar_core.simulation.scene import HAND_MAX_WIDTH_M, HOME_JOINT_POSITIONS_RAD, RobotIndices
 
 _JOINT_VELOCITY_GAINS = (450.0, 450.0, 350.0, 350.0, 200.0, 200.0, 200.0)
@@ -89,16 +90,12 @@ class SimulatedRobot:
         self.time_s = 0.0
         self.reference = StepReference(self.T_base_tcp)
         self._response.reset()
-        self._finger_target_m = HAND_MAX_WIDTH_M / 2
-        self._pending_gripper: tuple[float, float] | None = None
-        self._gripper = 1.0
+        self.hand = Hand(self._timing.gripper_delay_s)
 
     def command(self, T_target: Array, gripper: float) -> None:
         """Start one 100 ms step towards ``T_target`` (4, 4) and send the gripper its absolute target (0 or 1)."""
         self.reference.set_target(T_target, self.time_s)
-        if gripper != self._gripper:
-            self._gripper = gripper
-            self._pending_gripper = (self.time_s + self._timing.gripper_delay_s, gripper)
+        self.hand.request(gripper > 0.5, self.time_s)
 
     def advance(self, duration_s: float) -> None:
         """Let simulated time pass, a whole number of control periods of 20 ms."""
@@ -110,9 +107,7 @@ class SimulatedRobot:
             self.time_s += CONTROL_PERIOD_S
 
     def _move(self, twist: Array) -> None:
-        if self._pending_gripper is not None and self.time_s >= self._pending_gripper[0] - 1e-9:
-            self._finger_target_m = self._pending_gripper[1] * HAND_MAX_WIDTH_M / 2
-            self._pending_gripper = None
+        self.hand.advance(self.time_s, self.gripper_width_m)
         model, data, dof = self.model, self.data, self.indices.arm_dof
         mujoco.mj_jac(
             model, data, self._jacobian[:3], self._jacobian[3:], self.T_base_tcp[:3, 3], self.indices.hand_body
@@ -131,10 +126,10 @@ class SimulatedRobot:
     def _finger_forces(self) -> Array:
         position = self.data.qpos[self.indices.finger_qpos]
         velocity = self.data.qvel[self.indices.finger_dof]
-        force = _FINGER_STIFFNESS * (self._finger_target_m - position) - _FINGER_DAMPING * velocity
+        force = _FINGER_STIFFNESS * (self.hand.target_m / 2 - position) - _FINGER_DAMPING * velocity
         too_fast = (np.abs(velocity) > self._drive.finger_speed_m_s) & (np.sign(velocity) == np.sign(force))
         force = np.where(too_fast, -_FINGER_DAMPING * velocity, force)
-        limit = self._drive.grasp_force_n if self._finger_target_m == 0.0 else self._drive.move_force_n
+        limit = self._drive.grasp_force_n if self.hand.is_closing else self._drive.move_force_n
         return np.clip(force, -limit, limit)
 
 
