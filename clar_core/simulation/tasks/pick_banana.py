@@ -21,7 +21,8 @@ _BEND_RADIUS_M = 0.11
 _HALF_ANGLE_RAD = 0.80
 _SEGMENTS = 8
 _SKIN, _STEM, _TIP = "0.93 0.78 0.14", "0.45 0.42 0.12", "0.22 0.16 0.08"
-_GRASP = TopDownGrasp(width_m=THICKNESS_M)
+_GRASP = TopDownGrasp(width_m=THICKNESS_M, close_below_m=0.006, deeper_m=0.010)
+"""Deeper than other objects: pads that press above the widest place of something round squeeze it out downwards."""
 
 
 class PickBanana:
