@@ -35,7 +35,7 @@ HELD_WIDTH_M = 0.015
 
 _DRAWS = 4
 _OPENING_TICKS = 8
-"""A hand that is shown closed has this long to open before it is back on its way."""
+"""A hand that is shown closed has this long to open before it is back on its way; half closed, half as long."""
 _TOUCHING = 3
 """So many points of the scene inside the shifted hand are a collision."""
 _HAND_M = ((-0.045, -0.115, -0.22), (0.045, 0.115, -0.030))
@@ -218,10 +218,14 @@ def draw_hand_shift(
         return None
     low, high = np.asarray(config.reach_min_m), np.asarray(config.reach_max_m)
     width = _width_m(state, spec)
-    can_close = approach.ticks > _OPENING_TICKS and approach.narrowest_m > HELD_WIDTH_M
-    closed = can_close and rng.uniform() < config.hand_closed_share
+    may_close = approach.narrowest_m > HELD_WIDTH_M and (
+        approach.ticks > _OPENING_TICKS or config.hand_opening_share > 0
+    )
+    closed = may_close and rng.uniform() < config.hand_closed_share
     opens = closed and config.hand_opening_share > 0 and rng.uniform() < config.hand_opening_share
     opening = rng.uniform() if opens else 0.0
+    if approach.ticks <= _OPENING_TICKS * (1.0 - opening):
+        closed, opens, opening = False, False, 0.0
     goes_low = config.hand_low_share > 0 and rng.uniform() < config.hand_low_share
     to_turn, most = approach.turn_rad, max(abs(approach.turn_rad), _TURN_RAD)
     least_yaw, most_yaw = np.clip((to_turn - most, to_turn + most), -config.hand_yaw_rad, config.hand_yaw_rad)

@@ -182,6 +182,14 @@ def test_a_hand_is_shown_on_its_way_of_opening_with_nothing_between_its_fingers(
     assert not shifts(config=opening, approach=held, cloud=under)
 
 
+def test_a_hand_that_is_almost_open_again_may_be_near_the_object() -> None:
+    opening = replace(ALWAYS, hand_closed_share=1.0, hand_opening_share=1.0)
+    near = [s for s in shifts(config=opening, approach=Approach(4, 0.02, narrowest_m=0.045)) if s.closed]
+    assert 50 < len(near) < 150
+    assert min(shift.opening for shift in near) > 0.5
+    assert not any(s.closed for s in shifts(config=opening, approach=Approach(4, 0.02, narrowest_m=0.01)))
+
+
 def test_a_share_of_the_samples_is_shifted() -> None:
     half = AugmentationConfig(hand_share=0.5)
     assert 60 < len(shifts(config=half)) < 140
