@@ -23,14 +23,12 @@ from clar_core.models.registry import PolicyConfig, build_policy, encoder_preset
 from clar_core.simulation.collect import rollout
 from clar_core.simulation.env import CellEnv, EnvConfig
 from clar_core.training.config import ImitationConfig
-from clar_core.training.imitation import train_imitation
+from clar_core.training.imitation import STATISTICS_BATCHES, train_imitation
 from clar_core.workers import available_cores
 
 TASK = "pick_banana"
 CACHED_BOUND = 10_000.0
 EPISODES = 6
-SETTLED = 64 * 32
-"""Samples of a run long enough that what it does at its end, 64 batches for BatchNorm's statistics, grows no longer."""
 
 
 def main() -> int:
@@ -71,7 +69,9 @@ def demonstrate(directory: Path) -> Path:
 def training(bench: Benchmark, config: ImitationConfig) -> None:
     """Whole policies against a plain loop, and heads on cached features against encoding every time."""
     plain = plain_loop(config, frozen=False)
-    ours = rate(config, SETTLED, SETTLED + 640)
+    # What a run does at its end, for BatchNorm's statistics, grows with it until it has so many steps.
+    few = STATISTICS_BATCHES * config.batch_size
+    ours = rate(config, few, few + 640)
     bench.claim("training, samples/s", ours, "1/s", reference=f"plain PyTorch loop: {plain:.1f}/s in this run")
     bench.claim("training against the plain loop", ours / plain, "x", at_least=1.0, reference="same data and model")
     encoded = plain_loop(config, frozen=True)

@@ -94,6 +94,10 @@ class GripperReading:
         return self.is_grasped and self.width_m > _CLOSED_WIDTH_M
 
 
+OBJECT_LOST = "the grasped object was lost"
+"""Why an arm halts of which a :class:`GraspWatch` says so."""
+
+
 class GraspWatch:
     """Notices that what the gripper held is gone although nobody told it to let go."""
 
@@ -110,9 +114,6 @@ class GraspWatch:
         lost = self._held and not held and not gripper.busy and gripper.goal_open is False
         self._held = held
         return lost
-
-
-OBJECT_LOST = "the grasped object was lost"
 
 
 class ArmDriver(Protocol):

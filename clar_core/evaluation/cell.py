@@ -41,7 +41,9 @@ class EvaluationConfig:
     """
 
     front: ClassVar[str] = "in the gymnasium front of the simulated cell"
-    extent: ClassVar[tuple[str, ...]] = ("compare", "controls", "trials", "weights")
+    front_version: ClassVar[int] = 2
+    """Trials of another version are not like these. 2: the hand ends its requests, a lost object ends the trial."""
+    extent: ClassVar[tuple[str, ...]] = ("candidates", "compare", "controls", "trials", "weights")
     """Of the identity, what tells who is tried and how often: a folder with fewer goes on."""
 
     checkpoint: str
@@ -97,6 +99,9 @@ class EvaluationConfig:
         """JSON values that name the evaluation, the weights included; the number of workers changes nothing."""
         values = asdict(self)
         del values["workers"]
+        if self.front_version > 1:
+            values["front_version"] = self.front_version
+        values["candidates"] = _candidates_by_name(contenders)
         return values | {"weights": {c.key: _digest(fingerprint(c.source)) for c in contenders}}
 
 
@@ -221,6 +226,14 @@ def _try(evaluation: Evaluation, contender: Contender, count: int, progress: Pro
                 if progress is not None:
                     progress(f"{contender.name}, {task}", len(finished), count)
         evaluation.trials[contender.key, task] = [finished[seed] for seed in range(first, first + count)]
+
+
+def _candidates_by_name(contenders: Sequence[Contender]) -> dict[str, list[str]]:
+    """Among which checkpoints each one is chosen: with another one among them the choice may be another, too."""
+    found: dict[str, list[str]] = {}
+    for name, label in (c.name.split(": ", 1) for c in contenders if c.role == "selection"):
+        found.setdefault(name, []).append(label)
+    return found
 
 
 def _digest(text: str) -> str:

@@ -128,7 +128,7 @@ def check_identity(directory: Path, identity: Mapping[str, Any], extent: Sequenc
         if was != now:
             raise JournalError(
                 f"{directory}: holds another evaluation: {name} was {was!r} and is {now!r} now; choose another "
-                "--output, or throw it away with --restart"
+                "--output, or throw it away (--restart, or delete the folder)"
             )
     if mine != there:
         _write(path, mine)

@@ -47,6 +47,7 @@ class MetaWorldEvaluationConfig(EvaluationConfig):
     """
 
     front: ClassVar[str] = "in MetaWorld"
+    front_version: ClassVar[int] = 1
 
     camera: str = DEFAULT_CAMERA
     recalibrate: bool = True

@@ -36,6 +36,7 @@ class RLBenchEvaluationConfig(EvaluationConfig):
     """
 
     front: ClassVar[str] = "in RLBench"
+    front_version: ClassVar[int] = 1
 
     policy: str = OURS
     camera: str = "front"

@@ -38,7 +38,7 @@ class Trial:
         steps: 10 Hz steps taken.
         duration_s: the same in simulated seconds.
         wall_s: wall time of the loop, without the reset.
-        reason: why it ended: "success", "time limit", "too few points", or what the envelope halted for.
+        reason: why it ended: "success", "time limit", "too few points", or why the arm would halt.
         decision_ms: mean wall time of one decision.
         start_m: where the object that is handled first stood, x and y in the base frame.
         instruction: sentence that the policy was given.

@@ -17,21 +17,20 @@ _SETTLED_S = 0.1
 
 
 class Hand:
-    """What the hand is told, what it does, and whether it holds something.
+    """What the hand is told, what it does, and whether it holds something. It begins open.
 
     Args:
         delay_s: from a request to the first motion of the fingers.
-        is_open: what was last done.
     """
 
-    def __init__(self, delay_s: float, *, is_open: bool = True) -> None:
+    def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
-        self._asked = self._done = is_open
+        self._asked = self._done = True
         self._due_s: float | None = None
         self._running = False
         self._settled_s = 0.0
-        self._width_m = HAND_MAX_WIDTH_M if is_open else 0.0
-        self._is_grasped = self._held = False
+        self._width_m = HAND_MAX_WIDTH_M
+        self._is_grasped = False
 
     @property
     def target_m(self) -> float:

@@ -30,7 +30,7 @@ from clar_core.training.run import ImitationRun
 from clar_core.training.samples import CloudSamples, FeatureSamples, Samples
 from clar_core.training.starting_point import start_from
 
-_STATISTICS_BATCHES = 64
+STATISTICS_BATCHES = 64
 _REFRESH_S, _LOG_REFRESH_S = 0.5, 30.0
 
 
@@ -90,7 +90,7 @@ def train_imitation(config: ImitationConfig) -> Path:
         else CloudSamples(train_set, held_out, config)
     )
     _optimise(config, run, samples, policy, averaged, optimizer, first)
-    beyond = config.steps + min(config.steps, _STATISTICS_BATCHES)
+    beyond = config.steps + min(config.steps, STATISTICS_BATCHES)
     return run.finish(samples, list(samples.batches(config.steps, beyond)))
 
 

@@ -111,6 +111,20 @@ def test_controls_a_comparison_and_more_trials_are_added_to_what_is_there(
     assert evaluation.outcome(evaluation.having("fresh")[0]).trials == 8
 
 
+def test_another_checkpoint_to_choose_from_and_another_front_are_other_evaluations(
+    trials: Trials, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EvaluationConfig(checkpoint=str(run), trials=5, selection_trials=10, controls=False)
+    run_evaluation(config, tmp_path / "o")
+    with monkeypatch.context() as later:
+        later.setattr(EvaluationConfig, "front_version", 3)
+        with pytest.raises(ValueError, match="another evaluation: front_version was 2 and is 3 now"):
+            run_evaluation(config, tmp_path / "o")
+    made(run, ["kept/00001000"])
+    with pytest.raises(ValueError, match="another evaluation: candidates"):
+        run_evaluation(config, tmp_path / "o")
+
+
 def test_other_weights_under_the_same_path_are_another_evaluation(trials: Trials, run: Path, tmp_path: Path) -> None:
     config = EvaluationConfig(checkpoint=str(run / "best"), trials=2, controls=False)
     run_evaluation(config, tmp_path / "o")
