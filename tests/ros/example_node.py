@@ -23,7 +23,7 @@ class ExampleParameters(LifecycleParameters):
     input_topic: str = parameter("", "Topic that activation waits for.")
     slow_end_s: float = parameter(0.0, "How long deactivation takes.", unit="s")
     callback_fails: bool = parameter(False, "Whether a timer callback has a defect.")
-    thread_fails: bool = parameter(False, "Whether a thread of its own has a defect.")
+    thread_fails: str = parameter("", "When a thread of its own has a defect: during activation, or after.")
 
 
 class ExampleNode(LifecycleNode):
@@ -52,7 +52,9 @@ class ExampleNode(LifecycleNode):
         if self.parameters.callback_fails:
             self.create_timer(0.05, lambda: print([][0]))
         if self.parameters.thread_fails:
-            self.in_thread("example", lambda: print([][0]))
+            self.in_thread("example", self._fail)
+            while self.parameters.thread_fails == "during" and not self.stop_requested.is_set():
+                time.sleep(0.01)
         print(f"active, topics {self._own_topics()}", flush=True)
 
     def deactivate(self) -> None:
@@ -75,6 +77,11 @@ class ExampleNode(LifecycleNode):
         self._input = message.data
         if message.data == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _fail(self) -> None:
+        while self.parameters.thread_fails == "after" and not self.active:
+            time.sleep(0.01)
+        print([][0])
 
     def _perhaps_fail(self, hook: str) -> None:
         if self.parameters.refuses == hook:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -88,8 +89,10 @@ def test_a_defect_in_a_callback_ends_the_process_in_order() -> None:
         assert "deactivated, context True" in process.output
 
 
-def test_a_defect_in_a_thread_of_a_node_ends_the_process_in_order() -> None:
-    with node_process(EXAMPLE, {"autostart": True, "thread_fails": True}) as process:
+@pytest.mark.parametrize("when", ["during", "after"])
+def test_a_defect_in_a_thread_of_a_node_ends_the_process_in_order(when: str) -> None:
+    """During: while the hook that started it still runs, and then succeeds."""
+    with node_process(EXAMPLE, {"autostart": True, "thread_fails": when}) as process:
         assert process.wait_for_exit() == 1
         assert "IndexError in thread example" in process.output
         assert "Traceback" in process.output

@@ -74,6 +74,7 @@ class _NodeIdiom:
         super().__init__(self.node_name, automatically_declare_parameters_from_overrides=True, **node_arguments)
         self.failure: str | None = None
         self.stop_requested = StopRequest()
+        self._doomed = False
         self._until_cleanup = ExitStack()
         self._until_deactivate = ExitStack()
         self._scope = self._until_cleanup
@@ -111,6 +112,11 @@ class _NodeIdiom:
         """Whether the node is between ``activate`` and ``deactivate``."""
         return self._active
 
+    @property
+    def failed(self) -> bool:
+        """Whether the process, if it ends now, ends with an error."""
+        return self._doomed or self.failure is not None
+
     def on_release(self, release: Callable[[], object]) -> None:
         """Call ``release`` when the phase that the current hook opens ends: the last first, ROS entities after all."""
         self._scope.callback(release)
@@ -118,6 +124,7 @@ class _NodeIdiom:
     def request_stop(self, failure: str | None = None) -> None:
         """End the process in good order; with ``failure`` its exit status is 1 and the sentence is logged."""
         if failure is not None:
+            self._doomed = True
             self._refuse("stops", failure)
         self.stop_requested.set()
 
@@ -161,7 +168,8 @@ class _NodeIdiom:
             self._refuse(f"refuses to {phase}", error)
             scope.close()
             return False
-        self.failure = None
+        if not self._doomed:  # a thread of the hook's own may have failed meanwhile
+            self.failure = None
         return True
 
     def _leave(self, hook: Callable[[], None], scope: ExitStack) -> bool:
@@ -330,7 +338,7 @@ def _run(node_type: Callable[[], Any], stop: StopRequest, threads: int, shutdown
     watchdog.start()
     executor.create_task(lambda: None)  # wakes the executor, which then sees the stop
     spinner.join()
-    failed = node.failure is not None
+    failed = node.failed
     clean = node.end_active() & node.end_configured()
     executor.remove_node(node)
     node.destroy_node()
