@@ -111,6 +111,11 @@ def recorded(newest: Callable[[], DiagnosticStatus | None], topic: str) -> bool:
     return float(rates.get(f"{topic} [Hz]", 0)) > 0
 
 
+def hears_calibration(newest: Callable[[], DiagnosticStatus | None], name: str) -> bool:
+    status = newest()
+    return status is not None and any((v.key, v.value) == ("calibration_hash", name) for v in status.values)
+
+
 def stamps(bag: BagReader, topic: str) -> list[int]:
     return [bridge.stamp_to_ns(m.message.header.stamp) for m in bag.messages([topic])]
 
@@ -156,6 +161,20 @@ def test_an_episode_holds_every_message_and_what_was_latched_before_it(
         assert not [note for note in bag.notes if note.startswith("lost") or note == "ended_early"]
     wait_for(lambda: len(episodes) >= 2, "the episode's start and end")
     assert [episode.outcome for episode in episodes] == [Episode.OUTCOME_RUNNING, SUCCESS]
+
+
+def test_a_calibration_that_arrives_after_the_start_is_noted(probe: Probe, tmp_path: Path) -> None:
+    newest = health(probe)
+    with recorder(tmp_path, audit=False):
+        wait_for(lambda: newest() is not None and "not recording" in newest().message, "an active recorder")
+        assert start(probe).success
+        publisher = probe.node.create_publisher(String, names.TOPIC_CALIBRATION, qos.LATCHED)
+        for name in ("first", "second"):
+            publisher.publish(String(data=name))
+            wait_for(partial(hears_calibration, newest, name), f"calibration {name}")
+        ended = end(probe, SUCCESS)
+    with BagReader(ended.path) as bag:
+        assert bag.notes["calibration_hash"] == "first"
 
 
 def test_a_discarded_episode_leaves_nothing(probe: Probe, robot: Robot, tmp_path: Path) -> None:

@@ -142,8 +142,8 @@ class RecorderNode(LifecycleNode):
         recording, self._recording = self._recording, None
         if recording is None:
             return
-        notes = self._lost_notes() | ({} if self.parameters.record_run else {"outcome": "unfinished"})
-        path = recording.finish(notes, within_s=_CLOSE_ON_EXIT_S)
+        notes = {} if self.parameters.record_run else {"outcome": "unfinished"}
+        path = recording.finish(self._closing_notes() | notes, within_s=_CLOSE_ON_EXIT_S)
         self._episode = None
         self._written += 1
         self.get_logger().info(f"closed {path}: {_summary(recording.status())}")
@@ -155,6 +155,7 @@ class RecorderNode(LifecycleNode):
             "bags": self._written,
             "episodes": len(self._kept),
             "last_verdict": self._last_verdict,
+            "calibration_hash": self._calibration_hash,
             "directory": self._directory,
         }
         if recording is None:
@@ -258,6 +259,7 @@ class RecorderNode(LifecycleNode):
         """Path of the episode's bag, None when it was discarded, and why it is not whole, if so."""
         episode.outcome = outcome
         self._mark(episode)
+        notes = self._closing_notes() | {"outcome": _OUTCOMES[outcome]}
         self._episode = None
         status = recording.status()
         if self.parameters.record_run:
@@ -267,7 +269,6 @@ class RecorderNode(LifecycleNode):
             recording.discard()
             self.get_logger().info(f"episode {episode.episode_id} discarded")
             return None, None
-        notes = self._lost_notes() | {"outcome": _OUTCOMES[outcome]}
         path = recording.finish(notes, within_s=_CLOSE_EPISODE_S)
         self._written += 1
         status = recording.status()
@@ -307,6 +308,8 @@ class RecorderNode(LifecycleNode):
 
     def _on_calibration(self, message: String) -> None:
         self._calibration_hash = message.data
+        if self._episode is not None and not self._episode.calibration_hash:
+            self._episode.calibration_hash = message.data  # it came after the start; the closing notes carry it
 
     def _new_episode(self, request: StartEpisode.Request) -> Episode:
         return Episode(
@@ -338,10 +341,13 @@ class RecorderNode(LifecycleNode):
             for topic, count in status.messages.items()
         }
 
-    def _lost_notes(self) -> dict[str, str]:
-        """Messages that were lost on their way here since the bag began, for its metadata."""
+    def _closing_notes(self) -> dict[str, str]:
+        """For the metadata: messages lost on their way here since the bag began; the calibration of its episode."""
         lost = {name: tap.lost - self._lost_before.get(name, 0) for name, tap in self._taps.open.items()}
-        return {f"lost {name}": str(count) for name, count in lost.items() if count}
+        notes = {f"lost {name}": str(count) for name, count in lost.items() if count}
+        if self._episode is not None and not self.parameters.record_run:
+            notes["calibration_hash"] = self._episode.calibration_hash
+        return notes
 
     def _tell_of_cut_off_bags(self) -> None:
         for left in sorted(self._directory.glob(f"*{RECORDING_SUFFIX}")):
