@@ -38,8 +38,8 @@ class Reproduce:
     """Where demonstrations, runs, evaluations and results go."""
     seed: int = 0
     """Of the training."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the training's matrix products; bf16 pays off on GPUs and on CPUs with AMX or AVX512-BF16 only."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Of the training's matrix products; auto takes what is faster here."""
     threads: int = 0
     """Of the training; 0 leaves PyTorch's choice."""
     workers: int | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -25,6 +25,7 @@ from clar_core.models.registry import build_policy, encoder_preset, image_pixels
 from clar_core.reproduction.tables import TABLES, Row, Table
 from clar_core.training.config import ImitationConfig
 from clar_core.training.imitation import train_imitation
+from clar_core.training.precision import Precision
 from clar_core.training.run_directory import FILE as FINISHED
 
 FULL_SAMPLES = 750_000
@@ -55,7 +56,7 @@ class ReproduceConfig:
         tasks: of the table; all when left out.
         output: demonstrations, runs, evaluations and results.
         seed: of the training.
-        precision: of the training's matrix products.
+        precision: of the training's matrix products; ``auto`` takes what is faster here.
         threads: of the training, 0 leaves PyTorch's choice.
         workers: processes of the rollouts; all cores when None.
     """
@@ -68,7 +69,7 @@ class ReproduceConfig:
     tasks: tuple[str, ...] = ()
     output: Path = Path("outputs/reproduce")
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     threads: int = 0
     workers: int | None = None
 

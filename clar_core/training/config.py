@@ -11,6 +11,7 @@ from typing import Any, Literal
 from clar_core.control.spaces import TCP_DELTA, ActionSpace
 from clar_core.data.augmentation import AugmentationConfig
 from clar_core.models.registry import HEADS, AnyHeadConfig, HeadName, encoder_preset, head_of
+from clar_core.training.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,8 @@ class ImitationConfig:
         keep_every: samples between checkpoints that are kept, in ``kept/<samples>/``; 0 keeps none.
         seed: of everything random.
         device: ``auto`` takes a GPU where there is one.
-        precision: of the matrix products; bf16 pays off on GPUs and on CPUs with AMX or AVX512-BF16 only.
+        precision: of the matrix products; ``auto`` takes what is faster here, bf16 only on GPUs and on CPUs with AMX or
+            AVX512-BF16.
         threads: of the CPU, 0 leaves PyTorch's choice.
         workers: processes that prepare samples; 0 prepares them in the training process.
         resume: go on from ``output/state.safetensors`` if it is there.
@@ -93,7 +95,7 @@ class ImitationConfig:
     keep_every: int = 0
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     threads: int = 0
     workers: int = 0
     resume: bool = True

@@ -26,6 +26,7 @@ from clar_core.training.loop import (
     parameter_groups,
 )
 from clar_core.training.memory import keep_freed_memory
+from clar_core.training.precision import remark_on_precision
 from clar_core.training.run import ImitationRun
 from clar_core.training.samples import CloudSamples, FeatureSamples, Samples
 from clar_core.training.starting_point import start_from
@@ -79,15 +80,19 @@ def train_imitation(config: ImitationConfig) -> Path:
         ImitationDataset(data, part, normalizer, varied, history=head.history, chunk=head.chunk, sight=sight)
         for part, varied in ((training, augmentation), (validation, None))
     )
-    print(
-        f"{len(training)} episodes with {len(train_set)} steps to train on, {len(validation)} episodes held out; "
-        f"{sum(p.numel() for p in policy.parameters()) / 1e6:.2f} M parameters, {device}, {config.steps} steps",
-        flush=True,
-    )
     samples: Samples = (
         FeatureSamples(train_set, held_out, config, policy)
         if config.encoder_is_fixed
         else CloudSamples(train_set, held_out, config)
+    )
+    run.choose_precision(policy, samples)
+    if remark := remark_on_precision(run.precision, device):
+        print(remark, flush=True)
+    print(
+        f"{len(training)} episodes with {len(train_set)} steps to train on, {len(validation)} episodes held out; "
+        f"{sum(p.numel() for p in policy.parameters()) / 1e6:.2f} M parameters, "
+        f"{device}, {run.precision}, {config.steps} steps",
+        flush=True,
     )
     _optimise(config, run, samples, policy, averaged, optimizer, first)
     beyond = config.steps + min(config.steps, STATISTICS_BATCHES)
@@ -121,7 +126,7 @@ def _optimise(
             torch.manual_seed(int(np.random.SeedSequence((config.seed, 4, step)).generate_state(1)[0]))
             _set_learning_rate(optimizer, config, step)
             batch = drawn.to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16"):
                 loss = run.loss(policy, batch, samples)
             if not torch.isfinite(loss.total):
                 raise TrainingError(

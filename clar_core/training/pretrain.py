@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import broadcast_object_list
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -42,6 +42,7 @@ from clar_core.training.loop import (
     parameter_groups,
 )
 from clar_core.training.memory import keep_freed_memory
+from clar_core.training.precision import faster_precision, remark_on_precision
 from clar_core.training.pretrain_config import PretrainConfig
 from clar_core.training.pretrain_objective import pretrain_losses
 from clar_core.training.pretrain_run import PretrainRun, read_state
@@ -49,7 +50,7 @@ from clar_core.training.pretrain_start import initialise
 
 _REFRESH_S, _LOG_REFRESH_S = 0.5, 30.0
 _RADIUS_SAMPLES = 64
-_PRECISION_ROUNDS, _PRECISION_SAMPLES = 3, 16
+_PRECISION_SAMPLES = 16
 
 
 def pretrain(config: PretrainConfig) -> Path:
@@ -95,6 +96,8 @@ def pretrain(config: PretrainConfig) -> Path:
     part = (state.process_index, state.num_processes)
     keys = EpisodeSampler(len(train_set), config.batch_size, config.seed, first, config.steps, *part)
     chosen = saved[1]["precision"] if saved else _precision(config, model, train_set)
+    if state.is_main_process and (remark := remark_on_precision(chosen, state.device)):
+        print(remark, flush=True)
     accelerator = _accelerator(config, model, chosen)
     wrapped: nn.Module = accelerator.prepare_model(model) if state.num_processes > 1 else model.to(state.device)
     restored_optimizer_to(optimizer, state.device)
@@ -187,20 +190,6 @@ def measure_patch_radius(dataset: PretrainDataset, config: PretrainConfig) -> fl
     return round(float(patches.norm(dim=-1).amax(-1).median()), 4)
 
 
-def measure_precision(model: Clar, batch: PretrainBatch) -> str:
-    """``fp32`` or ``bf16``, whichever does a training step faster on this machine."""
-    times: dict[str, list[float]] = {"fp32": [], "bf16": []}
-    for _ in range(_PRECISION_ROUNDS):
-        for name, durations in times.items():
-            begun = time.perf_counter()
-            with torch.autocast(batch.points.device.type, torch.bfloat16, enabled=name == "bf16"):
-                outputs = model(batch.inputs)
-            pretrain_losses(model, outputs, batch, gather=lambda t: t).total.backward()  # type: ignore[no-untyped-call]
-            durations.append(time.perf_counter() - begun)
-            model.zero_grad(set_to_none=True)
-    return min(times, key=lambda name: min(times[name]))
-
-
 def restored_optimizer_to(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
     """Move the optimiser's moments to where the weights are."""
     for entry in optimizer.state.values():
@@ -248,15 +237,16 @@ def _precision(config: PretrainConfig, model: Clar, dataset: PretrainDataset) ->
     chosen: list[Any] = [config.precision]
     state = PartialState()
     if config.precision == "auto":
-        if state.device.type == "cuda":
-            chosen = ["bf16" if torch.cuda.is_bf16_supported() else "fp32"]
-        elif state.is_main_process:
+        if state.is_main_process:
             rows = range(min(len(dataset), _PRECISION_SAMPLES))
             batch = collate_pretrain([dataset[PretrainKey(config.seed, 0, row)] for row in rows])
-            buffers = {name: value.clone() for name, value in model.named_buffers()}
-            chosen = [measure_precision(model, batch)]
-            for name, value in model.named_buffers():
-                value.copy_(buffers[name])
+
+            def loss() -> Tensor:
+                outputs = model(batch.inputs)
+                with torch.autocast(state.device.type, enabled=False):
+                    return pretrain_losses(model, outputs, batch, gather=lambda t: t).total
+
+            chosen = [faster_precision(model, loss, state.device)]
         broadcast_object_list(chosen)
     return str(chosen[0])
 
@@ -306,4 +296,4 @@ def _batches(
     )
 
 
-__all__: list[str] = ["measure_patch_radius", "measure_precision", "pretrain"]
+__all__: list[str] = ["measure_patch_radius", "pretrain"]

@@ -13,8 +13,7 @@ from clar_core.models.encoder import PointEncoderConfig
 from clar_core.models.masked_autoencoder import DecoderConfig
 from clar_core.models.registry import PRESETS
 from clar_core.models.teachers import TeacherConfig
-
-Precision = Literal["auto", "fp32", "bf16"]
+from clar_core.training.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)

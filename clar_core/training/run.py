@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,7 @@ from clar_core.training.loop import (
     save_state,
 )
 from clar_core.training.normalizer import Normalizer
+from clar_core.training.precision import Precision, faster_precision
 from clar_core.training.run_directory import write_instructions
 from clar_core.training.samples import Samples
 
@@ -77,6 +79,20 @@ class ImitationRun:
     ) -> None:
         if self._writer is not None:
             self._writer.close()  # type: ignore[no-untyped-call]
+
+    @property
+    def precision(self) -> Precision:
+        """Of the matrix products: the one asked for, restored or chosen."""
+        return self._config.precision
+
+    def choose_precision(self, policy: BasePolicy, samples: Samples) -> None:
+        """Measure a training step where the precision was left open; before the first step of a run."""
+        if self._config.precision != "auto":
+            return
+        device = next(policy.parameters()).device
+        batch = next(iter(samples.batches(0, 1))).to(device)
+        chosen = faster_precision(policy, lambda: self.loss(policy, batch, samples).total, device)
+        self._config = replace(self._config, precision=chosen)
 
     @property
     def action_space(self) -> ActionSpace:
@@ -171,6 +187,8 @@ class ImitationRun:
             TrainingError: the state is not whole, or belongs to a run with another recipe or other data.
         """
         tensors, facts = load_state(path)
+        if self._config.precision == "auto":  # measured when the run began
+            self._config = replace(self._config, precision=facts["recipe"]["precision"])
         for part, mine in self._identity().items():
             theirs = facts[part]
             for name in sorted(set(mine) | set(theirs)):

@@ -33,6 +33,7 @@ from clar_core.training.config import ImitationConfig
 from clar_core.training.controls import train_controls
 from clar_core.training.imitation import train_imitation
 from clar_core.training.loop import TrainingError
+from clar_core.training.precision import Precision
 from clar_core.training.run_directory import FILE as FINISHED
 
 Say = Callable[[str], None]
@@ -64,7 +65,7 @@ class SuiteConfig:
         chunk: actions that are predicted at once; the paper has 1.
         samples: training samples of a policy.
         multi_task_samples: of the multi-task policy; ``samples`` for each task when left out.
-        precision: of the training's matrix products.
+        precision: of the training's matrix products; ``auto`` takes what is faster here.
         trials: fresh starts a task.
         selection_trials: starts by which a run's checkpoint is chosen, spread over the tasks of the run.
         camera_trials: fresh starts a task with the camera moved, told of it and not; 0 leaves that out.
@@ -86,7 +87,7 @@ class SuiteConfig:
     chunk: int = 1
     samples: int = 200_000
     multi_task_samples: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     trials: int = 100
     selection_trials: int = 25
     camera_trials: int = 50
@@ -200,7 +201,7 @@ def _check_same(training: ImitationConfig) -> None:
     made = ImitationConfig.from_dict(load_checkpoint(training.output / "last").provenance["training"]).recipe()
     for name, wanted in training.recipe().items():
         found = made.get(name)
-        if found != wanted:
+        if found != wanted and (name, wanted) != ("precision", "auto"):
             raise TrainingError(
                 f"{training.output}: finished with {name} {found!r}, and {wanted!r} is asked for; give the suite "
                 "another --output, or move this run away"
