@@ -42,7 +42,7 @@ class NodeProcess:
             [sys.executable, "-m", module, "--ros-args", *arguments],
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", **(environment or {})},
         )
 
     @property
@@ -64,6 +64,15 @@ class NodeProcess:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout_s)
 
+    def post_mortem(self) -> str:
+        """How the process ended, or, when it still runs, where its threads are; after what it printed. Ends it."""
+        status = self.process.poll()
+        if status is None:
+            self.process.send_signal(signal.SIGABRT)  # has the stacks printed
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(5.0)
+        return f"{self.output}\n{'was still running' if status is None else f'had ended with {status}'}"
+
     def end(self) -> None:
         """End the process whatever it does."""
         if self.process.poll() is None:
@@ -80,10 +89,13 @@ class NodeProcess:
 def node_process(
     module: str, parameters: dict[str, object] | None = None, environment: dict[str, str] | None = None
 ) -> Iterator[NodeProcess]:
-    """A node process that is gone when the context ends."""
+    """A node process that is gone when the context ends. What fails meanwhile tells what the process printed."""
     process = NodeProcess(module, parameters or {}, environment)
     try:
         yield process
+    except Exception as error:
+        error.add_note(f"{module}:\n{process.post_mortem()}")
+        raise
     finally:
         process.end()
 
