@@ -99,6 +99,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             ("train", "suite"), "all tasks, from demonstrations to a table of results", "clar_core.cli.train_suite"
         ),
         Command(("train",), "train a policy from demonstrations", "clar_core.cli.train"),
+        Command(("checkpoint",), "what a checkpoint is and where it comes from; copy it", "clar_core.cli.checkpoint"),
         Command(("demo-train",), "make the shipped checkpoint again", "clar_core.cli.demo_train"),
         Command(("eval", "live"), "evaluate a checkpoint through the nodes, simulated or real", "clar.evaluation.main"),
         Command(("eval", "cell"), "evaluate a checkpoint in the simulated cell", "clar_core.cli.evaluate"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -92,8 +93,14 @@ class Observed(Protocol):
         """The observation."""
 
 
-def save_checkpoint(directory: Path | str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, replacing one that is there; readers see the old or the new one, whole."""
+def save_checkpoint(directory: Path | str, checkpoint: Checkpoint, *, half: bool = False) -> None:
+    """Write a checkpoint, replacing one that is there; readers see the old or the new one, whole.
+
+    ``half`` stores float16 weights: half the size, and 3 significant digits.
+
+    Raises:
+        CheckpointError: ``half``, and a weight is too large for it; named.
+    """
     directory = Path(directory)
     config = {
         "format": FORMAT,
@@ -106,6 +113,8 @@ def save_checkpoint(directory: Path | str, checkpoint: Checkpoint) -> None:
     if checkpoint.text_encoder is not None:
         config["text_encoder"] = checkpoint.text_encoder
     tensors = {f"policy.{name}": value.detach().cpu() for name, value in checkpoint.policy.state_dict().items()}
+    if half:
+        tensors = {name: _halved(name, value) for name, value in tensors.items()}
     if checkpoint.instruction_features is not None:
         tensors[_LANGUAGE] = checkpoint.instruction_features
     files = {
@@ -116,6 +125,15 @@ def save_checkpoint(directory: Path | str, checkpoint: Checkpoint) -> None:
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     files[_PROVENANCE] = to_json({**checkpoint.provenance, "sha256": digests})
     replace_directory(directory, files)
+
+
+def _halved(name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    halved = value.half()
+    if not bool(torch.isfinite(halved).all()):
+        raise CheckpointError(f"{name}: holds values beyond float16's {torch.finfo(torch.half).max:g}; store it whole")
+    return halved
 
 
 def load_checkpoint(directory: Path | str) -> Checkpoint:

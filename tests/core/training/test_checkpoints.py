@@ -51,6 +51,23 @@ def test_a_checkpoint_comes_back_the_same(tmp_path: Path, language: bool) -> Non
     assert not loaded.policy.training
 
 
+def test_half_precision_halves_the_file_and_keeps_the_policy(tmp_path: Path) -> None:
+    whole = tiny_checkpoint()
+    save_checkpoint(tmp_path / "whole", whole)
+    save_checkpoint(tmp_path / "half", whole, half=True)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.7 * sizes[1]
+    read = load_checkpoint(tmp_path / "half").policy.state_dict()
+    for name, value in whole.policy.state_dict().items():
+        assert read[name].dtype == value.dtype
+        torch.testing.assert_close(read[name], value, rtol=1e-3, atol=1e-6)
+    with torch.no_grad():
+        next(whole.policy.parameters()).fill_(1e6)
+    with pytest.raises(CheckpointError, match=r"policy\..*: holds values beyond float16's 65504"):
+        save_checkpoint(tmp_path / "half", whole, half=True)
+    assert load_checkpoint(tmp_path / "half")
+
+
 def test_a_copy_replaces_what_was_there_and_loads(directory: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "chosen", tiny_checkpoint(seed=1))
     (tmp_path / "chosen/leftover").touch()
