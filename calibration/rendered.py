@@ -25,8 +25,8 @@ from clar_core.simulation.camera import (
     T_LINK_DEPTH,
     ColorCamera,
     DepthCamera,
-    DepthNoise,
 )
+from clar_core.simulation.depth_noise import DepthNoise
 from clar_core.simulation.scene import HAND_MAX_WIDTH_M, RobotIndices, compile_model, place_camera
 from clar_core.simulation.tasks import get_task
 

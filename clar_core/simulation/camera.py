@@ -1,19 +1,12 @@
 """The simulated D455: intrinsics and extrinsics of a real one, depth with its limits and noise, colour with its lens.
 
-Depth noise follows the stereo principle: an error in disparity of ``disparity_noise_px`` is an error in depth of
-``z^2 / (f B)`` times that, so it grows with the square of the distance; it is correlated over a few pixels (matching
-window), depth is quantised by the disparity step, and edges are ragged and partly lost.
-
 Geometry groups of the scene decide what a camera sees: 1 the cell (table, objects), 2 the robot's visual meshes, 3 its
 collision meshes. Depth is rendered from 1 and 3, five times faster than with the visual meshes.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import mujoco
@@ -22,6 +15,8 @@ from numpy.typing import NDArray
 
 from clar_core.geometry.camera import T_BODY_OPTICAL, Intrinsics, pixel_rays, project
 from clar_core.geometry.poses import Array, make_pose, rotation_vector_to_matrix
+from clar_core.simulation.depth_noise import DEPTH_NOISE, DepthNoise, StereoDepth
+from clar_core.simulation.depth_render import DepthRenderer, geometry_options
 
 CELL_GROUP = 1
 DEPTH_GROUPS = (CELL_GROUP, 3)
@@ -95,19 +90,6 @@ class CameraMove:
         )
 
 
-@dataclass(frozen=True)
-class DepthNoise:
-    """Parameters of the depth noise. The defaults give 2 mm (1 sigma) on a plane at 1 m, as the D455's datasheet."""
-
-    disparity_noise_px: float = 0.07
-    fine_noise_px: float = 0.04
-    correlation_px: int = 4
-    edge_jitter_px: float = 0.7
-    disparity_step_px: float = 1.0 / 32.0
-    dropout: float = 0.002
-    fields: int = 8
-
-
 class DepthCamera:
     """Renders depth images of a scene as a D455 would deliver them.
 
@@ -117,42 +99,25 @@ class DepthCamera:
         seed: seeds the noise fields that every image draws from.
     """
 
-    def __init__(self, model: mujoco.MjModel, noise: DepthNoise | None = DepthNoise(), seed: int = 0) -> None:
+    def __init__(self, model: mujoco.MjModel, noise: DepthNoise | None = DEPTH_NOISE, seed: int = 0) -> None:
         self.intrinsics = DEPTH_INTRINSICS
-        self.noise = noise
-        self._camera = DEPTH_CAMERA
-        samples, model.vis.quality.offsamples = model.vis.quality.offsamples, 0
-        self._renderer = mujoco.Renderer(model, self.intrinsics.height, self.intrinsics.width)
-        model.vis.quality.offsamples = samples
-        self._renderer.enable_depth_rendering()
-        self._options = geometry_options(DEPTH_GROUPS)
-        self._depth_m = np.empty((self.intrinsics.height, self.intrinsics.width), dtype=np.float32)
+        width, height = self.intrinsics.width, self.intrinsics.height
+        self._renderer = DepthRenderer(model, DEPTH_CAMERA, width, height, DEPTH_GROUPS)
+        self._stereo: StereoDepth | None = None
         if noise is not None:
-            self._fields = _noise_fields(self.intrinsics, noise, seed)
+            self._stereo = StereoDepth(self.intrinsics, BASELINE_M, noise, seed, _to_millimetres)
 
     def render(self, data: mujoco.MjData, rng: np.random.Generator) -> NDArray[np.uint16]:
         """Depth image (480, 640) uint16 in millimetres, 0 where there is none, of the state in ``data``."""
-        self._renderer.update_scene(data, self._camera, self._options)
-        depth = self._renderer.render(out=self._depth_m)
-        if self.noise is not None:
-            depth = self._disturb(depth, self.noise, rng)
-        valid = (depth >= DEPTH_MIN_M) & (depth <= DEPTH_MAX_M)
-        return np.where(valid, depth * 1000.0 + 0.5, 0.0).astype(np.uint16)
+        renderer = self._renderer
+        buffer = renderer.render(data)
+        if self._stereo is not None:
+            return self._stereo.image(buffer, renderer.slope_per_m, renderer.offset_per_m, rng)
+        return _to_millimetres(1.0 / (renderer.slope_per_m * buffer[::-1].astype(np.float64) + renderer.offset_per_m))
 
     def close(self) -> None:
         """Free the renderer; a second renderer without this gives empty frames under OSMesa."""
         self._renderer.close()
-
-    def _disturb(self, depth: NDArray[np.float32], noise: DepthNoise, rng: np.random.Generator) -> NDArray[np.float32]:
-        disparity, map_x, map_y, lost = self._fields[int(rng.integers(len(self._fields)))]
-        shift = (int(rng.integers(depth.shape[0])), int(rng.integers(depth.shape[1])))
-        ragged = cv2.remap(depth, map_x, map_y, cv2.INTER_NEAREST)
-        product = np.float32(self.intrinsics.fx * BASELINE_M)
-        value = product / np.maximum(ragged, 0.05) + np.roll(disparity, shift, axis=(0, 1))
-        step = np.float32(noise.disparity_step_px)
-        result = (product / np.maximum(np.rint(value / step) * step, np.float32(0.1))).astype(np.float32, copy=False)
-        result[np.roll(lost, shift, axis=(0, 1))] = 0.0
-        return result
 
 
 class ColorCamera:
@@ -205,37 +170,10 @@ def _sees(T_base_depth: Array, points_m: Array) -> bool:
     return bool((inside[:, 2] > DEPTH_MIN_M).all() and in_image.all())
 
 
-def geometry_options(groups: Sequence[int]) -> mujoco.MjvOption:
-    """Visualisation options that show these geometry groups and nothing else."""
-    options = mujoco.MjvOption()
-    options.geomgroup[:] = 0
-    options.geomgroup[list(groups)] = 1
-    options.sitegroup[:] = 0
-    return options
-
-
-_Field = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
-
-
-@functools.lru_cache(maxsize=2)
-def _noise_fields(intrinsics: Intrinsics, noise: DepthNoise, seed: int) -> list[_Field]:
-    """A pool of random fields; every image takes one and shifts it, which is far cheaper than drawing 300k numbers."""
-    rng = np.random.default_rng(seed)
-    shape = (intrinsics.height, intrinsics.width)
-    v, u = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    right, bottom = shape[1] - 1, shape[0] - 1
-    fields: list[_Field] = []
-    for _ in range(noise.fields):
-        coarse = rng.standard_normal((shape[0] // noise.correlation_px, shape[1] // noise.correlation_px))
-        smooth: Any = cv2.resize(coarse.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
-        fine = rng.standard_normal(shape, dtype=np.float32)
-        disparity = smooth * np.float32(noise.disparity_noise_px / smooth.std())
-        disparity += np.float32(noise.fine_noise_px) * fine
-        jitter = noise.edge_jitter_px * rng.standard_normal((2, *shape), dtype=np.float32)
-        lost = rng.random(shape, dtype=np.float32) < noise.dropout
-        map_x, map_y = np.clip(u + jitter[0], 0, right), np.clip(v + jitter[1], 0, bottom)
-        fields.append((disparity, map_x.astype(np.float32), map_y.astype(np.float32), lost))
-    return fields
+def _to_millimetres(depth_m: Array) -> NDArray[np.uint16]:
+    """What the camera reports of distances: millimetres, 0 where it has no reading."""
+    valid = (depth_m >= DEPTH_MIN_M) & (depth_m <= DEPTH_MAX_M)
+    return np.where(valid, depth_m * 1000.0 + 0.5, 0.0).astype(np.uint16)
 
 
 LensMap = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -22,7 +22,8 @@ from clar_core.control.tracking import CONTROL_PERIOD_S
 from clar_core.data.episode import PosedImage
 from clar_core.observation.builder import TooFewPointsError, build_cloud, proprioception
 from clar_core.observation.spec import ObservationSpec
-from clar_core.simulation.camera import COLOR_CAMERA, CameraMove, DepthCamera, DepthNoise
+from clar_core.simulation.camera import COLOR_CAMERA, CameraMove, DepthCamera
+from clar_core.simulation.depth_noise import DepthNoise
 from clar_core.simulation.image_camera import ImageCamera
 from clar_core.simulation.robot import RobotTiming, SimulatedRobot
 from clar_core.simulation.scene import (

@@ -9,7 +9,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from clar_core.simulation.camera import COLOR_CAMERA, COLOR_INTRINSICS, DEPTH_GROUPS, geometry_options, lens_map
+from clar_core.simulation.camera import COLOR_CAMERA, COLOR_INTRINSICS, DEPTH_GROUPS, lens_map
+from clar_core.simulation.depth_render import geometry_options
 
 _DEPTH_MAX_M = 6.0
 

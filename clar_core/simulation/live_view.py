@@ -9,13 +9,12 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from clar_core.simulation.camera import ColorCamera, DepthCamera, DepthNoise
+from clar_core.simulation.camera import ColorCamera, DepthCamera
+from clar_core.simulation.depth_noise import DEPTH_NOISE, DepthNoise
 from clar_core.simulation.live_snapshot import Snapshot
 from clar_core.simulation.plate import Plate
 from clar_core.simulation.scene import RobotIndices, compile_model
 from clar_core.simulation.tasks import CellView, get_task
-
-DEPTH_NOISE = DepthNoise()
 
 
 class LiveView:

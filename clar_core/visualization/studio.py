@@ -13,7 +13,8 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clar_core.simulation.camera import PICTURE_GROUPS, geometry_options
+from clar_core.simulation.camera import PICTURE_GROUPS
+from clar_core.simulation.depth_render import geometry_options
 from clar_core.simulation.scene import compile_model
 from clar_core.simulation.tasks import get_task
 

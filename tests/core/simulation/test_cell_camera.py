@@ -16,9 +16,9 @@ from clar_core.simulation.camera import (
     DEPTH_INTRINSICS,
     ColorCamera,
     DepthCamera,
-    DepthNoise,
     look_at,
 )
+from clar_core.simulation.depth_noise import DepthNoise
 from clar_core.simulation.scene import camera_pose, compile_model, place_camera
 from clar_core.simulation.tasks import get_task
 

@@ -23,7 +23,8 @@ from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
 from clar.parameters import NodeParameters, parameter
 from clar_calibration.simulated import board_plate
 from clar_core.geometry.poses import Array, make_pose, rotation_vector_to_matrix
-from clar_core.simulation.camera import T_BASE_DEPTH, T_DEPTH_COLOR, DepthNoise
+from clar_core.simulation.camera import T_BASE_DEPTH, T_DEPTH_COLOR
+from clar_core.simulation.depth_noise import DepthNoise
 from clar_core.simulation.live import DEFAULT_ADDRESS, LiveCell, LiveCellError
 from clar_core.simulation.live_snapshot import Snapshot
 from clar_core.simulation.live_view import LiveView
@@ -172,10 +173,16 @@ class SimNode(SimpleNode):
         header = Header(stamp=stamp, frame_id=names.DEPTH_OPTICAL_FRAME)
         self._depth.publish(array_to_image(view.depth(), "16UC1", header))
         self._depth_info.publish(intrinsics_to_camera_info(view.depth_camera.intrinsics, header))
-        if self._frames % self._color_every == 0:
+        if self._frames % self._color_every == 0 and self._color_is_wanted:
             self._publish_color(view, Header(stamp=stamp, frame_id=names.COLOR_OPTICAL_FRAME))
         self._frames += 1
         self._render_ms += 0.05 * ((time.perf_counter() - begin_s) * 1e3 - self._render_ms)
+
+    @property
+    def _color_is_wanted(self) -> bool:
+        """Whether anybody listens: rendering colour takes twice as long as depth."""
+        publishers = (self._compressed, self._color, self._color_info)
+        return any(publisher.get_subscription_count() for publisher in publishers)
 
     def _publish_color(self, view: LiveView, header: Header) -> None:
         pixels = view.color()
