@@ -1,9 +1,9 @@
-"""The policy's steady clock: which tick a timer callback serves, and which ones were missed."""
+"""The policy's steady clock: which tick a timer callback serves, which ones were missed, and what a tick waits for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,3 +70,22 @@ def aligned_start(arrivals_s: Iterable[float], margin_s: float, now_s: float) ->
     newest_s = np.sort(times_s - period_s * (frames - frames[-1]))[half // 2 : -(half // 2)].mean()
     first_s = newest_s + margin_s
     return float(first_s + math.ceil(max(0.0, now_s - first_s) / period_s) * period_s)
+
+
+def awaited_until(arrivals_s: Sequence[float], margin_s: float, now_s: float) -> float | None:
+    """Until when a tick at ``now_s`` should wait for a newer observation; None when the newest one is fresh.
+
+    Once it has been there for more than half a period of the camera, the next is the nearer one: it was due before the
+    tick and is late, or the camera's clock has drifted against the ticks'. Waiting costs half a period and the margin
+    at most; not waiting costs the action a whole period of age.
+
+    Args:
+        arrivals_s: when the latest observations came, oldest first, on the clock of ``now_s``.
+        margin_s: how much later than a period after the newest the next may come; after that a frame is lost.
+        now_s: the time of the tick.
+    """
+    if len(arrivals_s) < _FEWEST_ARRIVALS:
+        return None
+    period_s = float(np.median(np.diff(np.asarray(arrivals_s, dtype=np.float64))))
+    until_s = arrivals_s[-1] + period_s + margin_s
+    return until_s if arrivals_s[-1] + period_s / 2 < now_s < until_s else None

@@ -167,6 +167,18 @@ def test_a_tick_waits_for_the_state_that_follows_the_capture(
     assert not any("no robot state" in tick.skipped or "none around" in tick.skipped for tick in ticks)
 
 
+def test_a_tick_just_before_a_cloud_takes_that_cloud(probe: Probe, inputs: Inputs, policy_node: NodeProcess) -> None:
+    """The clouds come a little less often than every third of a tick, so that each phase comes by."""
+    ticks = probe.collect(PolicyTick, names.TOPIC_POLICY_TICK, qos.STATE)
+
+    def took_what_came_after_it() -> bool:
+        published_ns = [bridge.stamp_to_ns(tick.observation_stamp) + 5_000_000 for tick in ticks]
+        due_ns = [bridge.stamp_to_ns(tick.header.stamp) for tick in ticks]
+        return any(p > d for p, d, t in zip(published_ns, due_ns, ticks, strict=True) if t.on_time)
+
+    wait_for(took_what_came_after_it, "a tick that took a cloud which came after it")
+
+
 def test_what_was_seen_before_start_is_forgotten_at_start(probe: Probe, inputs: Inputs, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "policy", history=2)
     commands = probe.collect(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clar_core.control.ticks import TickClock, aligned_start
+from clar_core.control.ticks import TickClock, aligned_start, awaited_until
 
 
 def test_a_callback_serves_the_tick_that_is_due() -> None:
@@ -50,3 +50,24 @@ def test_jitter_averages_out() -> None:
 @pytest.mark.parametrize("arrivals", [[], [1.0, 1.1], [2.0] * 10])
 def test_without_a_rate_ticks_start_at_once(arrivals: list[float]) -> None:
     assert aligned_start(arrivals, 0.008, now_s=3.0) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("now_s", "until_s"),
+    [
+        (1.01, None),  # fresh
+        (1.024, None),
+        (1.026, 1.058),  # the next one is nearer
+        (1.057, 1.058),
+        (1.059, None),  # a frame is lost
+        (9.0, None),  # the camera has stopped
+    ],
+)
+def test_a_tick_waits_for_an_observation_that_is_about_to_come(now_s: float, until_s: float | None) -> None:
+    arrivals = [0.05 * k for k in range(10, 21)]
+    assert awaited_until(arrivals, 0.008, now_s) == (until_s and pytest.approx(until_s))
+
+
+@pytest.mark.parametrize("arrivals", [[], [1.0, 1.1], [2.0] * 10])
+def test_without_a_rate_no_tick_waits(arrivals: list[float]) -> None:
+    assert awaited_until(arrivals, 0.0, 2.0) is None

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
@@ -22,7 +23,7 @@ from clar import bridge, names, qos
 from clar.node import ERROR, OK, WARN, Health, LifecycleNode, NodeError, run_node
 from clar.parameters import LifecycleParameters, parameter
 from clar_core.control.action import STEP_PERIOD_S
-from clar_core.control.ticks import TickClock, aligned_start
+from clar_core.control.ticks import TickClock, aligned_start, awaited_until
 from clar_core.observation.builder import proprioception
 from clar_core.observation.freshness import AgeLimits
 from clar_core.observation.spec import ObservationSpec
@@ -34,6 +35,7 @@ _NICENESS = -5
 _ARRIVALS = 30
 _EARLY_S = 1e-4
 """A timer may fire this much before the tick that it serves is due."""
+_FEWEST_DECISIONS = 8
 _FIRST_SEQUENCE_NS = 100_000_000
 
 
@@ -102,6 +104,8 @@ class PolicyNode(LifecycleNode):
         self._ticks = self._commands = self._overruns = self._overruns_in_a_row = 0
         self._skipped = ""
         self._waiting_tick_s: float | None = None
+        self._cloud_until_s: float | None = None
+        self._decisions_s: deque[float] = deque(maxlen=_ARRIVALS)
         self._running = False
         self._arrivals_s: deque[float] = deque(maxlen=_ARRIVALS)
         self.create_subscription(PointCloud2, names.TOPIC_CLOUD, self._on_cloud, qos.SENSOR)
@@ -165,6 +169,8 @@ class PolicyNode(LifecycleNode):
     def _on_cloud(self, cloud: PointCloud2) -> None:
         self._cloud = cloud
         self._arrivals_s.append(time.monotonic())
+        self._cloud_until_s = None
+        self._serve_waiting()
 
     def _on_state(self, state: RobotState) -> None:
         try:
@@ -177,9 +183,7 @@ class PolicyNode(LifecycleNode):
             self._runtime.reset()  # a trial begins: what was seen and planned before START is of another one
         self._running = running
         self._states.append(StampedState(bridge.stamp_to_ns(state.header.stamp), pose, state.gripper_width))
-        if self._waiting_tick_s is not None and not self._state_is_due():
-            due_s, self._waiting_tick_s = self._waiting_tick_s, None
-            self._serve(due_s)
+        self._serve_waiting()
 
     def _on_spec(self, message: String) -> None:
         try:
@@ -215,10 +219,30 @@ class PolicyNode(LifecycleNode):
             self._waiting_tick_s = None
         for due_s in tick.missed_s:
             self._publish_tick(due_s, skipped="missed: the tick before it took longer than a period")
-        if self._state_is_due():
-            self._waiting_tick_s = tick.due_s
-        else:
-            self._serve(tick.due_s)
+        self._waiting_tick_s = tick.due_s
+        self._cloud_until_s = self._awaited_until(tick.due_s)
+        self._serve_waiting()
+
+    def _awaited_until(self, due_s: float) -> float | None:
+        """Until when a tick may wait for a cloud that is late, so that the decision still ends within the period."""
+        if len(self._decisions_s) < _FEWEST_DECISIONS:
+            return None
+        until_s = awaited_until(self._arrivals_s, self.parameters.tick_margin_s, time.monotonic())
+        # what counts is the network: a policy of plans answers at once as long as one lasts
+        lately_s = np.array(self._decisions_s)
+        latest_s = due_s + STEP_PERIOD_S - float(np.median(lately_s[lately_s > lately_s.max() / 2]))
+        return None if until_s is None else min(until_s, latest_s)
+
+    def _serve_waiting(self) -> None:
+        """Serve the tick that is due once everything that is about to come is there; asked at every arrival."""
+        if self._waiting_tick_s is None or self._cloud_is_due() or self._state_is_due():
+            return
+        due_s, self._waiting_tick_s = self._waiting_tick_s, None
+        self._serve(due_s)
+
+    def _cloud_is_due(self) -> bool:
+        """Whether a newer cloud is awaited; the robot states that come meanwhile see when it is not any more."""
+        return self._cloud_until_s is not None and time.monotonic() < self._cloud_until_s
 
     def _state_is_due(self) -> bool:
         """Whether only the robot state after the newest cloud's capture is missing: it will come within a period."""
@@ -230,8 +254,10 @@ class PolicyNode(LifecycleNode):
 
     def _serve(self, due_s: float) -> None:
         """One tick: a command, or the reason why there is none."""
+        begun_s = time.monotonic()
         try:
             command, stages_ms = self._decide()
+            self._decisions_s.append(time.monotonic() - begun_s)
             self._check_punctual(due_s)
         except SkippedTickError as reason:
             self._publish_tick(due_s, skipped=str(reason))
