@@ -15,6 +15,8 @@ from clar_core.visualization.film import Take
 MIN_REAL_TIME_FACTOR = 0.8
 """Below it a tick executes visibly less than was commanded: the run says little about the policy."""
 MIN_ON_TIME = 0.99
+ON_TIME_REMARKED = 0.9
+"""Below it every tenth step is left out or halts the arm: the run says more about the machine than about the policy."""
 MAX_CAPTURE_TO_COMMAND_MS = {"p50": 60.0, "p99": 120.0}
 
 
@@ -98,6 +100,12 @@ class LiveRun:
         return Percentiles.of(tick.capture_to_command_ms for tick in self.counted_ticks)
 
     @property
+    def on_time(self) -> float:
+        """Part of the counted ticks whose command came in time; 1 without ticks."""
+        ticks = self.counted_ticks
+        return sum(tick.on_time for tick in ticks) / len(ticks) if ticks else 1.0
+
+    @property
     def real_time_factor(self) -> float:
         """Simulated seconds per wall second, the mean over the trials; nan without states."""
         factors = [s.real_time_factor for s in self.states if self._in_a_trial(s.time_s)]
@@ -158,6 +166,16 @@ class LiveRun:
             ]
         return []
 
+    def remarks(self) -> list[str]:
+        """What has to be known before the run is read; empty when there is nothing."""
+        if self.on_time >= ON_TIME_REMARKED:
+            return []
+        return [
+            f"ticks on time: {100 * self.on_time:.0f} %, expected at least {100 * ON_TIME_REMARKED:.0f} %: this "
+            "machine is too slow or too busy for the policy at 10 Hz, and what the run shows is that. Close other "
+            "programs, use a faster machine, or try the policy without real time: clar eval cell"
+        ]
+
     def _in_a_trial(self, time_s: float) -> bool:
         return any(trial.covers(time_s) for trial in self.trials)
 
@@ -202,6 +220,7 @@ def format_summary(run: LiveRun) -> str:
     ]
     lines += [f"  {name:<20}p50 {p.p50:6.2f} ms  p99 {p.p99:6.2f} ms" for name, p in _flat(run.stage_percentiles())]
     lines.append(f"real-time factor    {run.real_time_factor:.2f}")
+    lines += [f"\n{remark}" for remark in run.remarks()]
     return "\n".join(lines)
 
 

@@ -60,6 +60,8 @@ def write_report(run: LiveRun, directory: Path, *, command: str, facts: Sequence
     report.tiles(_tiles(run))
     for objection in objections:
         report.heading("This run does not count", objection)
+    for remark in run.remarks():
+        report.heading("Too slow", remark)
     _add_pictures(report, directory)
     report.heading("Trials")
     report.table(
@@ -80,7 +82,7 @@ def write_report(run: LiveRun, directory: Path, *, command: str, facts: Sequence
 def _tiles(run: LiveRun) -> list[Tile]:
     low, high = run.outcome.interval()
     ticks = run.counted_ticks
-    on_time = sum(tick.on_time for tick in ticks) / len(ticks) if ticks else 0.0
+    on_time = run.on_time if ticks else 0.0
     latency, factor = run.capture_to_command, run.real_time_factor
     in_time = latency.p50 <= MAX_CAPTURE_TO_COMMAND_MS["p50"] and latency.p99 <= MAX_CAPTURE_TO_COMMAND_MS["p99"]
     return [

@@ -57,6 +57,15 @@ def test_a_slow_simulator_is_objected_to_by_name(run: LiveRun) -> None:
     assert objection.startswith("real-time factor: expected at least 0.8, measured 0.70")
 
 
+def test_a_machine_that_is_late_for_every_tenth_tick_is_remarked_on(run: LiveRun) -> None:
+    assert run.remarks() == []
+    run.ticks += [tick(101.05 + 0.01 * i, on_time=False) for i in range(20)]
+    (remark,) = run.remarks()
+    assert remark.startswith("ticks on time: 83 %, expected at least 90 %")
+    assert remark in format_summary(run)
+    assert run.objections() == []
+
+
 def test_a_run_without_simulator_states_does_not_count(run: LiveRun) -> None:
     run.states = []
     assert "real-time factor" in run.objections()[0]

@@ -219,10 +219,9 @@ class _LiveEvaluation:
         from clar_core.evaluation.trials import Trial
 
         trial = run.trials[-1]
-        if self._options.hardware == "sim":
-            only = LiveRun(run.task, run.checkpoint, trials=[trial], states=run.states)
-            if objections := only.objections():
-                raise DemoError(f"trial {planned.index + 1} does not count: {'; '.join(objections)}")
+        only = LiveRun(run.task, run.checkpoint, trials=[trial], ticks=run.ticks, states=run.states)
+        if self._options.hardware == "sim" and (objections := only.objections()):
+            raise DemoError(f"trial {planned.index + 1} does not count: {'; '.join(objections)}")
         evaluation.journal.append(
             self._arm(planned),
             Trial(
@@ -240,6 +239,8 @@ class _LiveEvaluation:
         )
         verdict = "success" if trial.success else f"FAILURE: {trial.reason}"
         self._console.print(f"trial {planned.index + 1}  {planned.task}  {verdict}  {trial.duration_s:.1f} s")
+        for remark in only.remarks():
+            self._console.print(f"    {remark}")
 
     def _start_m(self, planned: PlannedTrial) -> tuple[float, float]:
         """Where the object stood: the simulated cell draws the same start from the same seed on both fronts."""
