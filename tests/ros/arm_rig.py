@@ -94,11 +94,12 @@ class ArmRig:
         return self._sequence
 
     def drive(self, step: tuple[float, ...], ticks: int, **kwargs: object) -> None:
-        """Commands at 10 Hz."""
+        """Commands at 10 Hz. After one that a busy machine delayed, the next comes no sooner than 100 ms later."""
         due_s = time.monotonic()
         for _ in range(ticks):
+            sent_s = time.monotonic()
             self.send(step, **kwargs)  # type: ignore[arg-type]
-            due_s += 0.1
+            due_s = max(due_s, sent_s) + 0.1
             time.sleep(max(0.0, due_s - time.monotonic()))
 
     def speed(self, state: RobotState | None = None) -> float:

@@ -130,7 +130,7 @@ def test_ticks_keep_the_beat_whether_or_not_a_command_comes_of_them(
     ticks = probe.collect(PolicyTick, names.TOPIC_POLICY_TICK, qos.STATE)
     wait_for(lambda: len(ticks) >= 5, "ticks")
     inputs.age_s = 0.5
-    wait_for(lambda: "old" in ticks[-1].skipped, "a skipped tick")
+    wait_for(lambda: ticks and "old" in ticks[-1].skipped, "a skipped tick")
     wait_for(lambda: len(ticks) >= 20, "twenty ticks")
     stamps_s = np.array([bridge.stamp_to_ns(tick.header.stamp) for tick in ticks]) * 1e-9
     np.testing.assert_allclose(np.diff(stamps_s), 0.1, atol=0.01)
@@ -155,7 +155,7 @@ def test_an_observation_without_a_robot_state_around_it_gives_no_command(
     ticks = probe.collect(PolicyTick, names.TOPIC_POLICY_TICK, qos.STATE)
     wait_for(lambda: commands, "a command")
     inputs.states = False
-    wait_for(lambda: "no robot state" in ticks[-1].skipped, "a tick skipped for want of a robot state")
+    wait_for(lambda: ticks and "no robot state" in ticks[-1].skipped, "a tick skipped for want of a robot state")
 
 
 def test_a_tick_waits_for_the_state_that_follows_the_capture(
@@ -193,7 +193,7 @@ def test_what_was_seen_before_start_is_forgotten_at_start(probe: Probe, inputs: 
     with node_process("clar.nodes.policy", {"checkpoint": str(checkpoint), "autostart": True, "device": "cpu"}):
         wait_for(lambda: len(commands) >= 3, "commands")
         inputs.age_s = 0.5  # nothing new is seen while the trial begins
-        wait_for(lambda: "old" in ticks[-1].skipped, "a skipped tick")
+        wait_for(lambda: ticks and "old" in ticks[-1].skipped, "a skipped tick")
         inputs.mode, inputs.T_base_tcp = RobotState.MODE_RUNNING, T_after
         ticked = len(ticks)
         wait_for(lambda: len(ticks) >= ticked + 3, "ticks while RUNNING")
@@ -216,7 +216,7 @@ def test_a_policy_that_samples_plans_begins_a_trial_as_its_runtime_does(
     with node_process("clar.nodes.policy", {"checkpoint": str(checkpoint), "autostart": True, "device": "cpu"}):
         wait_for(lambda: commands, "a command")
         inputs.age_s = 0.5
-        wait_for(lambda: "old" in ticks[-1].skipped, "a skipped tick")
+        wait_for(lambda: ticks and "old" in ticks[-1].skipped, "a skipped tick")
         inputs.mode = RobotState.MODE_RUNNING
         ticked = len(ticks)
         wait_for(lambda: len(ticks) >= ticked + 3, "ticks while RUNNING")
