@@ -230,7 +230,7 @@ class _LiveEvaluation:
                 steps=round(trial.duration_s * 10),
                 duration_s=round(trial.duration_s, 3),
                 wall_s=round(trial.duration_s, 3),
-                reason="success" if trial.success else trial.reason,
+                reason="success" if trial.success else _reason(trial, only),
                 decision_ms=_decision_ms(run, trial),
                 start_m=self._start_m(planned),
                 instruction=run.instruction,
@@ -269,6 +269,11 @@ class _LiveEvaluation:
                 for contender in evaluation.having("fresh")
                 for task, sheet in contact_sheets(evaluation, contender, self._options.gallery)
             ]
+
+
+def _reason(trial: LiveTrial, only: LiveRun) -> str:
+    """Why a trial failed, for the report; with a machine that was too slow named beside it, in one wording for all."""
+    return f"{trial.reason} (the machine was late for too many ticks)" if only.remarks() else trial.reason
 
 
 def _decision_ms(run: LiveRun, trial: LiveTrial) -> float:
