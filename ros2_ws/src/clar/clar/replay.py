@@ -28,6 +28,7 @@ from clar_core.data.replay import RecordedMotion, approach, read_motion
 from clar_interfaces.msg import DeltaCommand, RobotState
 
 _APPROACH_S = 30.0
+_CATCH_UP_S = 0.01
 _FIRST_SEQUENCE_NS = 100_000_000
 _REST_S = 1.0
 
@@ -75,6 +76,7 @@ class _Replayer:
         )
         self._publisher = node.create_publisher(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)
         self._state: RobotState | None = None
+        self._states: list[RobotState] | None = None
         node.create_subscription(RobotState, names.TOPIC_ROBOT_STATE, self._on_state, qos.SENSOR, callback_group=group)
         self._sequence = time.time_ns() // _FIRST_SEQUENCE_NS
 
@@ -110,32 +112,37 @@ class _Replayer:
             if time.monotonic() > end_s:
                 raise CallError(f"the start of the episode was not reached within {_APPROACH_S:g} s")
             self._publish(step)
-            due_s += STEP_PERIOD_S
+            due_s = _after(due_s, STEP_PERIOD_S)
             self._wait(due_s)
 
     def _replay(self) -> list[float]:
+        """Make the steps; the distances, m, between arm and recording when each was made."""
         motion = self._motion
-        deviations = []
-        begin_s = time.monotonic()
-        for i, action in enumerate(motion.actions):
-            self._wait(begin_s + float(motion.times_s[i]))
-            deviations.append(float(np.linalg.norm(self._T_measured()[:3, 3] - motion.T_recorded[i][:3, 3])))
-            self._publish(Action.from_array(action))
+        self._states = []
+        stamps_ns = []
+        due_s = time.monotonic()
+        for action, pause_s in zip(motion.actions, np.diff(motion.times_s, append=motion.times_s[-1]), strict=True):
+            self._wait(due_s)
+            stamps_ns.append(self._publish(Action.from_array(action)))
+            due_s = _after(due_s, float(pause_s))
         rest = Action.hold(float(motion.actions[-1, 6]))
         end_s = time.monotonic() + _REST_S
-        due_s = time.monotonic()
         while time.monotonic() < end_s and self._cell.verdict() is None:
-            due_s += STEP_PERIOD_S
+            due_s = _after(due_s, STEP_PERIOD_S)
             self._wait(due_s)
             self._publish(rest)
-        return deviations
+        at_ns = np.array([bridge.stamp_to_ns(state.header.stamp) for state in self._states])
+        nearest = [self._states[int(np.argmin(np.abs(at_ns - stamp_ns)))] for stamp_ns in stamps_ns]
+        measured = np.array([bridge.pose_to_matrix(state.measured_pose) for state in nearest])
+        return np.linalg.norm(measured[:, :3, 3] - motion.T_recorded[:, :3, 3], axis=1).tolist()
 
     def _wait(self, until_s: float) -> None:
         if stopped := self._cell.not_running():
             raise CallError(stopped)
         time.sleep(max(0.0, until_s - time.monotonic()))
 
-    def _publish(self, action: Action) -> None:
+    def _publish(self, action: Action) -> int:
+        """Publish a step; its stamp, ns."""
         self._sequence += 1
         command = bridge.action_to_command(
             action,
@@ -144,8 +151,10 @@ class _Replayer:
             frame=names.BASE_FRAME,
             observation=bridge.ns_to_stamp(0),
         )
-        command.header.stamp = self._node.get_clock().now().to_msg()
+        now = self._node.get_clock().now()
+        command.header.stamp = now.to_msg()
         self._publisher.publish(command)
+        return int(now.nanoseconds)
 
     def _T_measured(self) -> np.ndarray:
         assert self._state is not None
@@ -153,6 +162,13 @@ class _Replayer:
 
     def _on_state(self, state: RobotState) -> None:
         self._state = state
+        if self._states is not None:
+            self._states.append(state)
+
+
+def _after(due_s: float, pause_s: float) -> float:
+    """When the next step is due. A late step moves those after it: made at once, they would be too fast, or lost."""
+    return max(due_s, time.monotonic() - _CATCH_UP_S) + pause_s
 
 
 if __name__ == "__main__":
