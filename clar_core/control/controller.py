@@ -18,6 +18,7 @@ from clar_core.control.commands import Command, CommandGate, CommandLimits, Judg
 from clar_core.control.envelope import Envelope, EnvelopeLimits
 from clar_core.control.gates import Gates
 from clar_core.control.joints import JointLimits, arming_objections, guard_twist
+from clar_core.control.orders import Accepted, Order, Snapshot
 from clar_core.control.robot import DESK_STEPS, OBJECT_LOST, GraspWatch, GripperReading, RobotReading
 from clar_core.control.supervisor import Change, Mode, RefusedError, Supervisor
 from clar_core.control.tracking import (
@@ -62,31 +63,6 @@ class ControllerSettings:
     success_rate_grace_s: float = 0.5
     reading_age_max_s: float = 0.5
     halt_on_object_lost: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Order:
-    """What the robot must do now.
-
-    Attributes:
-        twist: (6,) to follow, the correction towards the reference included; None: come to rest.
-        T_reference: (4, 4) pose that an arm with a controller of its own follows instead.
-        feedforward: (6,) twist of that pose.
-    """
-
-    twist: Array | None
-    T_reference: Array
-    feedforward: Array = field(default_factory=lambda: np.zeros(6))
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What became of one command: executed or not, why not, what was clamped, and a change of the gripper's target."""
-
-    executed: bool
-    reason: str = ""
-    clamped: tuple[str, ...] = ()
-    gripper_open: bool | None = None
 
 
 class ArmController:
@@ -145,6 +121,20 @@ class ArmController:
     def gripper_target(self) -> float:
         """0 closed, 1 open, after hysteresis."""
         return self._gripper.target
+
+    def snapshot(self) -> Snapshot:
+        """Everything that is told of this moment, taken at once."""
+        with self._lock:
+            return Snapshot(
+                mode=self._supervisor.mode,
+                owner=self._supervisor.owner,
+                reason=self._supervisor.reason,
+                T_commanded=self._T_commanded,
+                gripper_target=self._gripper.target,
+                last_sequence=self.last_sequence,
+                clamped_count=self.clamped_count,
+                rejected_count=self.rejected_count,
+            )
 
     # Requests
 

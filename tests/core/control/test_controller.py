@@ -1,4 +1,6 @@
 import dataclasses
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -6,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clar_core.control.commands import Command
-from clar_core.control.controller import Accepted, ArmController, ControllerSettings
+from clar_core.control.controller import ArmController, ControllerSettings
 from clar_core.control.envelope import EnvelopeLimits
 from clar_core.control.gates import Gate, Gates
+from clar_core.control.orders import Accepted
 from clar_core.control.robot import GripperReading
 from clar_core.control.supervisor import Change, Mode, RefusedError
 from tests.core.control.fake_robot import T_START, FakeArm
@@ -337,6 +340,33 @@ def test_no_start_on_the_way_home_and_stop_ends_it(rig: Rig) -> None:
         rig.start()
     rig.controller.stop("operator", 0.1)
     assert not rig.controller.homing
+
+
+def test_a_snapshot_never_shows_a_command_by_halves(rig: Rig) -> None:
+    """The commanded pose is that of the sequence beside it, whatever other threads do meanwhile."""
+    rig.start()
+    T_of = {0: rig.controller.T_commanded}
+    taken, finished = [], threading.Event()
+
+    def take() -> None:
+        while not finished.is_set():
+            taken.append(rig.controller.snapshot())
+
+    thread = threading.Thread(target=take)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        for _ in range(200):
+            rig.command((0.0001, 0, 0, 0, 0, 0, 1.0))
+            T_of[rig.controller.last_sequence] = rig.controller.T_commanded
+        finished.set()
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert len(taken) > 10
+    for snapshot in taken:
+        assert snapshot.T_commanded is T_of[snapshot.last_sequence]
 
 
 numbers = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(-0.06, 0.06), st.just(0.02))

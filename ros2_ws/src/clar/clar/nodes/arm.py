@@ -247,22 +247,22 @@ class ArmNode(LifecycleNode):
             self._mode_publisher.publish(self._robot_state(state))
 
     def _robot_state(self, state: LoopState) -> RobotState:
-        controller, arm = self._controller, state.arm
+        standing, arm = self._controller.snapshot(), state.arm
         message = RobotState(
-            mode=int(controller.mode),
-            owner=controller.owner,
-            reason=controller.reason,
+            mode=int(standing.mode),
+            owner=standing.owner,
+            reason=standing.reason,
             measured_pose=bridge.matrix_to_pose(arm.T_base_tcp),
-            commanded_pose=bridge.matrix_to_pose(controller.T_commanded),
+            commanded_pose=bridge.matrix_to_pose(standing.T_commanded),
             measured_twist=bridge.array_to_twist(arm.twist),
             commanded_twist=bridge.array_to_twist(state.sent_twist),
-            gripper_target=controller.gripper_target,
+            gripper_target=standing.gripper_target,
             errors=list(arm.errors),
             robot_mode=arm.robot_mode,
             control_command_success_rate=arm.command_success_rate,
-            last_sequence=controller.last_sequence,
-            clamped_commands=controller.clamped_count,
-            rejected_commands=controller.rejected_count,
+            last_sequence=standing.last_sequence,
+            clamped_commands=standing.clamped_count,
+            rejected_commands=standing.rejected_count,
         )
         message.header.stamp = bridge.ns_to_stamp(arm.stamp_ns)
         message.header.frame_id = names.BASE_FRAME
