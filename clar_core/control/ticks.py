@@ -1,4 +1,6 @@
-"""The policy's steady clock: which tick a timer callback serves, which ones were missed, and what a tick waits for."""
+"""The policy's steady clock: which tick a timer callback serves, which ones were missed, what a tick waits for, and how
+a series of steps is paced.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _FEWEST_ARRIVALS = 5
+_CATCH_UP_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,11 @@ def awaited_until(arrivals_s: Sequence[float], margin_s: float, now_s: float) ->
     period_s = float(np.median(np.diff(np.asarray(arrivals_s, dtype=np.float64))))
     until_s = arrivals_s[-1] + period_s + margin_s
     return until_s if arrivals_s[-1] + period_s / 2 < now_s < until_s else None
+
+
+def paced(due_s: float, pause_s: float, now_s: float) -> float:
+    """When to send the next of a series of steps, s, after one that was due at ``due_s`` and was sent at ``now_s``.
+
+    A delay of more than 10 ms moves all later steps: steps sent at once, to catch up, would be too fast, or lost.
+    """
+    return max(due_s, now_s - _CATCH_UP_S) + pause_s

@@ -39,9 +39,10 @@ class Label:
 
 @dataclass(frozen=True, eq=False)
 class Executed:
-    """One command that the arm executed: what the commanded pose changed by, and the command itself."""
+    """One command that the arm executed: what the commanded pose changed by, what it became, the command itself."""
 
     action: Array
+    T_commanded: Array
     command: LoggedCommand
 
 
@@ -72,7 +73,8 @@ def executed_commands(log: BagLog, start_ns: int, stop_ns: int, skipped: Counter
             continue
         translation, rotation = delta_between(states.T_commanded[i - 1], states.T_commanded[i])
         gripper = float(np.clip(command.values[6], 0.0, 1.0))
-        found.append(Executed(np.concatenate([translation, rotation, [gripper]]), command))
+        action = np.concatenate([translation, rotation, [gripper]])
+        found.append(Executed(action, states.T_commanded[i], command))
     if refused := len(commands) - executed:
         skipped["not executed"] += refused
     return found

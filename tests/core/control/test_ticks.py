@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clar_core.control.ticks import TickClock, aligned_start, awaited_until
+from clar_core.control.ticks import TickClock, aligned_start, awaited_until, paced
 
 
 def test_a_callback_serves_the_tick_that_is_due() -> None:
@@ -71,3 +71,16 @@ def test_a_tick_waits_for_an_observation_that_is_about_to_come(now_s: float, unt
 @pytest.mark.parametrize("arrivals", [[], [1.0, 1.1], [2.0] * 10])
 def test_without_a_rate_no_tick_waits(arrivals: list[float]) -> None:
     assert awaited_until(arrivals, 0.0, 2.0) is None
+
+
+def test_steps_that_are_on_time_keep_their_schedule() -> None:
+    due_s = 5.0
+    for number in range(1, 50):
+        due_s = paced(due_s, 0.1, due_s + 0.004)
+        assert due_s == pytest.approx(5.0 + 0.1 * number)
+
+
+def test_a_held_up_step_moves_those_after_it_and_none_is_made_at_once() -> None:
+    due_s = paced(5.0, 0.1, 5.43)
+    assert due_s == pytest.approx(5.52)
+    assert paced(due_s, 0.1, due_s) == pytest.approx(5.62)

@@ -24,11 +24,11 @@ from clar.live_cell import LiveCell
 from clar.operate import short_lived_node
 from clar_core.cli.main import fail
 from clar_core.control.action import STEP_PERIOD_S, Action
-from clar_core.data.replay import RecordedMotion, approach, read_motion
+from clar_core.control.ticks import paced
+from clar_core.data.replay import Follower, RecordedMotion, approach, read_motion
 from clar_interfaces.msg import DeltaCommand, RobotState
 
 _APPROACH_S = 30.0
-_CATCH_UP_S = 0.01
 _FIRST_SEQUENCE_NS = 100_000_000
 _REST_S = 1.0
 
@@ -112,7 +112,7 @@ class _Replayer:
             if time.monotonic() > end_s:
                 raise CallError(f"the start of the episode was not reached within {_APPROACH_S:g} s")
             self._publish(step)
-            due_s = _after(due_s, STEP_PERIOD_S)
+            due_s = paced(due_s, STEP_PERIOD_S, time.monotonic())
             self._wait(due_s)
 
     def _replay(self) -> list[float]:
@@ -120,21 +120,27 @@ class _Replayer:
         motion = self._motion
         self._states = []
         stamps_ns = []
+        follower = Follower(motion)
         due_s = time.monotonic()
-        for action, pause_s in zip(motion.actions, np.diff(motion.times_s, append=motion.times_s[-1]), strict=True):
+        for number, pause_s in enumerate(np.diff(motion.times_s, append=motion.times_s[-1])):
             self._wait(due_s)
-            stamps_ns.append(self._publish(Action.from_array(action)))
-            due_s = _after(due_s, float(pause_s))
+            stamps_ns.append(self._publish(self._step(follower, number)))
+            due_s = paced(due_s, float(pause_s), time.monotonic())
         rest = Action.hold(float(motion.actions[-1, 6]))
         end_s = time.monotonic() + _REST_S
         while time.monotonic() < end_s and self._cell.verdict() is None:
-            due_s = _after(due_s, STEP_PERIOD_S)
+            due_s = paced(due_s, STEP_PERIOD_S, time.monotonic())
             self._wait(due_s)
             self._publish(rest)
         at_ns = np.array([bridge.stamp_to_ns(state.header.stamp) for state in self._states])
         nearest = [self._states[int(np.argmin(np.abs(at_ns - stamp_ns)))] for stamp_ns in stamps_ns]
         measured = np.array([bridge.pose_to_matrix(state.measured_pose) for state in nearest])
         return np.linalg.norm(measured[:, :3, 3] - motion.T_recorded[:, :3, 3], axis=1).tolist()
+
+    def _step(self, follower: Follower, number: int) -> Action:
+        assert self._state is not None
+        T_commanded = bridge.pose_to_matrix(self._state.commanded_pose)
+        return follower.step(number, self._sequence + 1, T_commanded, self._state.last_sequence)
 
     def _wait(self, until_s: float) -> None:
         if stopped := self._cell.not_running():
@@ -164,11 +170,6 @@ class _Replayer:
         self._state = state
         if self._states is not None:
             self._states.append(state)
-
-
-def _after(due_s: float, pause_s: float) -> float:
-    """When the next step is due. A late step moves those after it: made at once, they would be too fast, or lost."""
-    return max(due_s, time.monotonic() - _CATCH_UP_S) + pause_s
 
 
 if __name__ == "__main__":
