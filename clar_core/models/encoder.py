@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from clar_core.models.patches import PatchEmbedding, group_patches
+from clar_core.models.pooling import max_over
 from clar_core.models.transformer import PositionedBlocks, initialise_transformer
 
 
@@ -124,4 +125,4 @@ class PointEncoder(nn.Module):
         positions = torch.cat([self.cls_pos.expand(batch, -1, -1).to(positions.dtype), positions], dim=1)
         encoded = self.norm(self.blocks(tokens, positions))
         summary, tokens = encoded[:, 0], encoded[:, 1:]
-        return PointFeatures(tokens, centres, torch.cat([summary, tokens.amax(1)], dim=-1))
+        return PointFeatures(tokens, centres, torch.cat([summary, max_over(tokens, 1)], dim=-1))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clar_core.geometry.points_torch import farthest_point_sampling, group, knn
+from clar_core.models.pooling import max_over
 
 
 @torch.no_grad()
@@ -64,12 +65,12 @@ class PatchEmbedding(nn.Module):
         """Tokens (B, G, dim) of patches (B, G, K, 3)."""
         batch, groups, size, _ = patches.shape
         local = self.first_conv(patches.reshape(-1, 3))
-        whole = local.view(batch * groups, size, -1).amax(1)
+        whole = max_over(local.view(batch * groups, size, -1), 1)
 
         rows = self._joint_layer(whole, local, size)
         for layer in list(self.second_conv)[1:]:
             rows = layer(rows)
-        return rows.view(batch, groups, size, self.dim).amax(2)
+        return max_over(rows.view(batch, groups, size, self.dim), 2)
 
     def _joint_layer(self, whole: Tensor, local: Tensor, size: int) -> Tensor:
         """``second_conv[0]`` on [whole, local], without repeating ``whole`` for each of the ``size`` points.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from clar_core.models.encoder import PointFeatures
+from clar_core.models.pooling import max_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,4 +51,4 @@ class DP3(nn.Module):
     def forward(self, points: Tensor, *, fps_ordered: bool = True) -> PointFeatures:
         """Features of clouds (B, N, 3) in network units, in any order. The tokens are the points' (B, N, 256)."""
         tokens = self.mlp(points)
-        return PointFeatures(tokens, points, self.projection(tokens.amax(1)))
+        return PointFeatures(tokens, points, self.projection(max_over(tokens, 1)))

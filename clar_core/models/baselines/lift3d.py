@@ -20,6 +20,7 @@ from torch.nn.utils import parametrize
 from clar_core.models.baselines.published import below, copy_weights
 from clar_core.models.encoder import PointFeatures
 from clar_core.models.patches import PatchEmbedding, group_patches
+from clar_core.models.pooling import max_over
 
 _PREFIX = "visual."
 _IMAGE_ONLY = ("conv1.weight", "proj")
@@ -127,7 +128,7 @@ class Lift3D(nn.Module):
         for block in self.transformer.resblocks:  # type: ignore[union-attr]
             x = block(x)
         x = self.ln_post(x)
-        return PointFeatures(x[:, 1:], centres, torch.cat([x[:, 0], x[:, 1:].amax(1)], dim=-1))
+        return PointFeatures(x[:, 1:], centres, torch.cat([x[:, 0], max_over(x[:, 1:], 1)], dim=-1))
 
     def lifted_positions(self, centres: Tensor) -> Tensor:
         """Position embeddings (B, G, dim) of centres (B, G, 3): the image's, read where a centre falls on six faces."""

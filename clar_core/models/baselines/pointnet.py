@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clar_core.models.encoder import PointFeatures
+from clar_core.models.pooling import max_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class InputTransform(nn.Module):
     def forward(self, points: Tensor) -> Tensor:
         """Matrices (B, 3, 3) of clouds (B, N, 3)."""
         batch, size, _ = points.shape
-        feature = self.points(points.flatten(0, 1)).view(batch, size, -1).amax(1)
+        feature = max_over(self.points(points.flatten(0, 1)).view(batch, size, -1), 1)
         return self.head(feature).view(batch, 3, 3)  # type: ignore[no-any-return]
 
 
@@ -76,4 +77,4 @@ class PointNet(nn.Module):
         batch, size, _ = points.shape
         rows = points if self.transform is None else points @ self.transform(points)
         tokens = self.points(rows.reshape(-1, 3)).view(batch, size, -1)
-        return PointFeatures(tokens, points, self.head(tokens.amax(1)))
+        return PointFeatures(tokens, points, self.head(max_over(tokens, 1)))

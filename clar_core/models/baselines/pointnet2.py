@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from clar_core.models.baselines.neighbourhoods import PointMLP, ball, farthest_first, gather
 from clar_core.models.encoder import PointFeatures
+from clar_core.models.pooling import max_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class PointNet2(nn.Module):
             grouped = gather(there, rows) - centres.unsqueeze(2)
             if features is not None:
                 grouped = torch.cat([grouped, gather(features, rows)], dim=-1)
-            features, there = level(grouped).amax(2), centres
+            features, there = max_over(level(grouped), 2), centres
         assert features is not None
-        pooled = self.whole(torch.cat([there, features], dim=-1)).amax(1)
+        pooled = max_over(self.whole(torch.cat([there, features], dim=-1)), 1)
         return PointFeatures(features, there, self.head(pooled))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from clar_core.models.baselines.neighbourhoods import PointMLP, ball, farthest_first, gather
 from clar_core.models.encoder import PointFeatures
+from clar_core.models.pooling import max_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class ResidualAbstraction(nn.Module):
         centres = points[:, :count]
         rows = ball(centres, points, self.radius, self.neighbours)
         offsets = (gather(points, rows) - centres.unsqueeze(2)) / self.radius
-        grouped = self.mlp(torch.cat([offsets, gather(features, rows)], dim=-1)).amax(2)
+        grouped = max_over(self.mlp(torch.cat([offsets, gather(features, rows)], dim=-1)), 2)
         return centres, F.relu(grouped + self.skip(features[:, :count]))
 
 
@@ -84,5 +85,5 @@ class PointNeXt(nn.Module):
         features = self.stem(there)
         for stage in self.stages:
             there, features = stage(there, features)
-        pooled = self.whole(torch.cat([there, features], dim=-1)).amax(1)
+        pooled = max_over(self.whole(torch.cat([there, features], dim=-1)), 1)
         return PointFeatures(features, there, pooled)
