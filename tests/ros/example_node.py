@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from std_msgs.msg import String
 
-from clar.node import Health, LifecycleNode, run_node
+from clar.node import Health, LifecycleNode
 from clar.parameters import LifecycleParameters, parameter
+from clar.process import run_node
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def collect(arguments: list[str]) -> int:
     """Take samples and solve them, with arm and camera that run already."""
-    from clar.node import run_node
     from clar.nodes.calibrate import CalibrateNode
+    from clar.process import run_node
 
     parser = argparse.ArgumentParser(
         prog="clar calibrate collect",

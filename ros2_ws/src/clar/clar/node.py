@@ -7,20 +7,14 @@ cleanup, what ``activate`` creates lives until deactivation; ``on_release`` adds
 
 A hook refuses by raising: the message is logged (what was expected, what was found, where, what to do next), the node
 goes back to where it was, the transition fails, and the process, when it ends, ends with a non-zero exit status.
-
-    def main() -> int:
-        return run_node(CloudNode)
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -29,16 +23,13 @@ import rclpy.lifecycle
 import rclpy.node
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
 from rclpy.publisher import Publisher
-from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
 from clar import names, qos
-from clar.parameters import LifecycleParameters, NodeParameters, ParameterError, declare
-from clar.stop_request import StopRequest, stop_on_signals
+from clar.parameters import LifecycleParameters, NodeParameters, declare
+from clar.stop_request import StopRequest
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -48,10 +39,8 @@ ERROR = DiagnosticStatus.ERROR
 KEY_PHASE = "phase"
 KEY_WAITING = "waiting_for"
 
-_AUTOSTART_POLL_S = 0.2
-
 # Refusals are reported by their message; anything else is a defect and is reported with its traceback.
-_EXPECTED = (ValueError, OSError, LookupError, RuntimeError, ImportError)
+EXPECTED = (ValueError, OSError, LookupError, RuntimeError, ImportError)
 
 
 class NodeError(RuntimeError):
@@ -146,7 +135,16 @@ class _NodeIdiom:
 
     def in_thread(self, name: str, run: Callable[[], None]) -> None:
         """Run in a daemon thread of its own. A defect in it ends the process in order: no node lives on by half."""
-        threading.Thread(target=_guarded, args=(self, f"thread {name}", run), name=name, daemon=True).start()
+        threading.Thread(target=self.guarded, args=(f"thread {name}", run), name=name, daemon=True).start()
+
+    def guarded(self, where: str, run: Callable[[], None]) -> None:
+        """Run; what it raises ends the process in order, a defect with its traceback."""
+        try:
+            run()
+        except NodeError as error:
+            self.request_stop(str(error))
+        except Exception as error:
+            self.request_stop(f"{type(error).__name__} in {where}: {error}\n{traceback.format_exc()}")
 
     def publish_diagnostics(self) -> None:
         """Publish the node's health now."""
@@ -249,7 +247,7 @@ class _NodeIdiom:
         ]
 
     def _refuse(self, verb: str, error: Exception | str) -> None:
-        if isinstance(error, Exception) and not isinstance(error, _EXPECTED):
+        if isinstance(error, Exception) and not isinstance(error, EXPECTED):
             self.failure = f"{type(error).__name__}: {error}"
             details = "".join(traceback.format_exception(error))
             self.get_logger().error(f"{self.get_name()} {verb}: {self.failure}\n{details}")  # type: ignore[attr-defined]
@@ -295,121 +293,6 @@ class LifecycleNode(_NodeIdiom, rclpy.lifecycle.LifecycleNode):
         self.end_active()
         self.end_configured()
         return TransitionCallbackReturn.SUCCESS
-
-
-def run_node(
-    node_type: Callable[[], SimpleNode | LifecycleNode],
-    *,
-    arguments: Sequence[str] | None = None,
-    threads: int = 1,
-    shutdown_limit_s: float = 4.0,
-    niceness: int = 0,
-) -> int:
-    """Run one node until SIGINT, SIGTERM or its own ``request_stop``; returns the exit status of the process.
-
-    Signals are taken over from rclpy (``SignalHandlerOptions.NO``): on the first one callbacks stop, then the node
-    deactivates and cleans up with a working ROS context, so that it can still publish, ramp down and close files. A
-    second signal, or an end that takes longer than ``shutdown_limit_s``, ends the process at once.
-
-    Args:
-        node_type: makes the node.
-        arguments: ROS arguments; ``sys.argv`` by default.
-        threads: 1 for a single-threaded executor, more for callback groups that must not wait for each other.
-        shutdown_limit_s: seconds from the signal to the end of the process.
-        niceness: scheduling niceness of the process. On a busy machine, what does not lie between the camera and the
-            arm must wait: the recorder has its queue, the policy has 100 ms. Negative values need a privilege.
-    """
-    if niceness:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
-    rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
-    stop = StopRequest()
-    stop_on_signals(stop)
-    try:
-        return _run(node_type, stop, threads, shutdown_limit_s)
-    finally:
-        rclpy.try_shutdown()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the interpreter is on its way out, with this exit status
-
-
-def _run(node_type: Callable[[], Any], stop: StopRequest, threads: int, shutdown_limit_s: float) -> int:
-    try:
-        node = node_type()
-    except ParameterError as error:
-        get_logger(getattr(node_type, "node_name", "clar")).error(f"refuses to start, parameters: {error}")
-        return 1
-    except _EXPECTED as error:
-        get_logger(getattr(node_type, "node_name", "clar")).error(f"refuses to start: {error}")
-        return 1
-    node.stop_requested = stop
-    executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
-    executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor, node), name="executor", daemon=True)
-    spinner.start()
-    executor.create_task(_start, node)
-    stop.wait()
-    watchdog = threading.Timer(shutdown_limit_s, _abort, (node.get_name(), shutdown_limit_s))
-    watchdog.daemon = True
-    watchdog.start()
-    executor.create_task(lambda: None)  # wakes the executor, which then sees the stop
-    spinner.join()
-    failed = node.failed
-    clean = node.end_active() & node.end_configured()
-    executor.remove_node(node)
-    node.destroy_node()
-    watchdog.cancel()
-    return 0 if clean and not failed else 1
-
-
-def _spin(executor: Executor, node: Any) -> None:
-    """Spin until the stop. The main thread stays free for signals, which Python delivers only there."""
-
-    def spin() -> None:
-        while not node.stop_requested.is_set():
-            executor.spin_once()
-
-    _guarded(node, "a callback", spin)
-
-
-def _guarded(node: Any, where: str, run: Callable[[], None]) -> None:
-    """Run; what it raises ends the process in order, a defect with its traceback."""
-    try:
-        run()
-    except NodeError as error:
-        node.request_stop(str(error))
-    except Exception as error:
-        node.request_stop(f"{type(error).__name__} in {where}: {error}\n{traceback.format_exc()}")
-
-
-def _start(node: Any) -> None:
-    """Bring a simple node, or one with ``autostart``, up; the process ends with an error when it refuses."""
-    if isinstance(node, LifecycleNode):
-        if not node.parameters.autostart:
-            return
-        configured = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        activate = node.trigger_activate
-    else:
-        configured = node.start_configured()
-        activate = node.start_active
-    if not configured:
-        node.stop_requested.set()
-        return
-
-    def activate_when_ready() -> None:
-        if node.waiting_for():
-            return
-        node.destroy_timer(poll)
-        if activate() not in (True, TransitionCallbackReturn.SUCCESS):
-            node.stop_requested.set()
-
-    poll = node.create_timer(_AUTOSTART_POLL_S, activate_when_ready)
-    activate_when_ready()
-
-
-def _abort(name: str, limit_s: float) -> None:
-    print(f"{name}: did not end within {limit_s:g} s, ended by force", file=sys.stderr, flush=True)
-    os._exit(1)
 
 
 def _returned(success: bool) -> TransitionCallbackReturn:

@@ -37,8 +37,8 @@ class Teleop:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until Ctrl-C; returns its exit status."""
     options = tyro.cli(Teleop, prog="clar teleop", args=arguments)
-    from clar.node import run_node
     from clar.nodes.teleop import TeleopNode
+    from clar.process import run_node
 
     if options.device == "keyboard":
         print(HELP)

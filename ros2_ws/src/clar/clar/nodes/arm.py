@@ -29,7 +29,8 @@ from clar import bridge, names, qos
 from clar.arm_settings import ArmParameters, check_combination, controller_settings, franka_config, gripper_config
 from clar.drivers.franka import FrankaArm
 from clar.drivers.franka_gripper import FrankaGripper
-from clar.node import ERROR, OK, Health, LifecycleNode, run_node
+from clar.node import ERROR, OK, Health, LifecycleNode
+from clar.process import run_node
 from clar_core.cell_config import load_cell
 from clar_core.control.clock import read_clocks
 from clar_core.control.commands import ClockWatch, Command

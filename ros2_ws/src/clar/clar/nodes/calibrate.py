@@ -22,7 +22,8 @@ from clar.calibrate_settings import CalibrateParameters, make_board, plan_settin
 from clar.calls import CallError, wait_until
 from clar.camera_feed import CameraFeed, Picture
 from clar.look import Look, take_look
-from clar.node import ERROR, OK, Health, NodeError, SimpleNode, run_node
+from clar.node import ERROR, OK, Health, NodeError, SimpleNode
+from clar.process import run_node
 from clar.scripted_arm import ScriptedArm
 from clar_calibration.arm_shape import ArmShape
 from clar_calibration.detection import DetectionError, detect

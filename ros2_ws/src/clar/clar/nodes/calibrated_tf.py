@@ -21,8 +21,9 @@ from tf2_msgs.msg import TFMessage
 from tf2_ros import Buffer, StaticTransformBroadcaster, TransformException, TransformListener
 
 from clar import bridge, names, qos
-from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
+from clar.node import OK, WARN, Health, NodeError, SimpleNode
 from clar.parameters import NodeParameters, parameter
+from clar.process import run_node
 from clar_calibration import CalibrationError, load_calibration
 from clar_calibration.quality import check_quality
 from clar_calibration.result import EYE_IN_HAND

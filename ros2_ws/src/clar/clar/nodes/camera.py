@@ -23,8 +23,9 @@ from clar.camera_frames import camera_tree
 from clar.drivers.camera_stream import CameraStream, StreamLimits
 from clar.drivers.realsense import Frame, RealSenseCamera
 from clar.drivers.realsense_device import FILTERS, PRESETS, CameraDescription, CameraSettings
-from clar.node import ERROR, OK, WARN, Health, NodeError, SimpleNode, run_node
+from clar.node import ERROR, OK, WARN, Health, NodeError, SimpleNode
 from clar.parameters import NodeParameters, parameter
+from clar.process import run_node
 from clar_core.cell_config import CameraConfig, load_cell
 from clar_core.observation.device_time import GLOBAL_TIME
 from clar_interfaces.msg import StageTimings

@@ -20,8 +20,9 @@ from tf2_msgs.msg import TFMessage
 from tf2_ros import Buffer, TransformException, TransformListener
 
 from clar import bridge, names, qos
-from clar.node import ERROR, OK, Health, SimpleNode, run_node
+from clar.node import ERROR, OK, Health, SimpleNode
 from clar.parameters import NodeParameters, parameter
+from clar.process import run_node
 from clar_core.geometry.camera import Intrinsics
 from clar_core.observation.builder import TooFewPointsError, build_cloud
 from clar_core.observation.freshness import MAX_REPEAT_S, RepeatDetector

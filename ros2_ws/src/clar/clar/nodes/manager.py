@@ -21,8 +21,9 @@ from clar import names, qos
 from clar.bringup import Bringup, NodeReports
 from clar.calls import CallError
 from clar.live_cell import LiveCell
-from clar.node import ERROR, KEY_PHASE, OK, WARN, Health, SimpleNode, run_node
+from clar.node import ERROR, KEY_PHASE, OK, WARN, Health, SimpleNode
 from clar.parameters import NodeParameters, parameter
+from clar.process import run_node
 from clar.trials import AbortedError, TrialResult, run_trial
 from clar_interfaces.action import RunTrials
 

@@ -20,8 +20,9 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 
 from clar import bridge, names, qos
-from clar.node import ERROR, OK, WARN, Health, LifecycleNode, NodeError, run_node
+from clar.node import ERROR, OK, WARN, Health, LifecycleNode, NodeError
 from clar.parameters import LifecycleParameters, parameter
+from clar.process import run_node
 from clar_core.control.action import STEP_PERIOD_S
 from clar_core.control.ticks import TickClock, aligned_start, awaited_until
 from clar_core.observation.builder import proprioception

@@ -18,8 +18,9 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from clar import names, qos
-from clar.node import ERROR, OK, WARN, Health, LifecycleNode, NodeError, run_node
+from clar.node import ERROR, OK, WARN, Health, LifecycleNode, NodeError
 from clar.parameters import LifecycleParameters, parameter
+from clar.process import run_node
 from clar.taps import Taps, ensure_definition
 from clar_core.data.audit import Auditor
 from clar_core.data.bag_writer import offered_qos

@@ -19,8 +19,9 @@ from std_srvs.srv import Trigger
 from clar import bridge, names, qos
 from clar.calls import CallError
 from clar.look import take_look
-from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
+from clar.node import OK, WARN, Health, NodeError, SimpleNode
 from clar.parameters import NodeParameters, parameter
+from clar.process import run_node
 from clar_calibration import load_calibration
 from clar_calibration.arm_in_cloud import ArmNotSeenError, check_arm
 from clar_calibration.arm_shape import ArmShape

@@ -19,8 +19,9 @@ from tf2_ros import StaticTransformBroadcaster
 from clar import names, qos
 from clar.bridge import array_to_image, array_to_jpeg, intrinsics_to_camera_info, ns_to_stamp
 from clar.camera_frames import camera_tree
-from clar.node import OK, WARN, Health, NodeError, SimpleNode, run_node
+from clar.node import OK, WARN, Health, NodeError, SimpleNode
 from clar.parameters import NodeParameters, parameter
+from clar.process import run_node
 from clar_calibration.simulated import board_plate
 from clar_core.geometry.poses import Array, make_pose, rotation_vector_to_matrix
 from clar_core.simulation.camera import T_BASE_DEPTH, T_DEPTH_COLOR

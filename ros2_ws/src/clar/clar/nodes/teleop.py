@@ -23,7 +23,8 @@ from clar.bringup import NodeReports
 from clar.calls import CallError
 from clar.capture_stamps import CaptureStamps
 from clar.live_cell import LiveCell
-from clar.node import ERROR, OK, WARN, Health, NodeError, SimpleNode, run_node
+from clar.node import ERROR, OK, WARN, Health, NodeError, SimpleNode
+from clar.process import run_node
 from clar.teleop_settings import TeleopParameters, make_device, recorder_line
 from clar_core.control.action import STEP_PERIOD_S, Action
 from clar_core.simulation.tasks import get_task
