@@ -18,7 +18,7 @@ from clar_core.training.config import ImitationConfig
 from clar_core.training.controls import train_controls
 from clar_core.training.imitation import train_imitation
 from clar_core.training.loop import TrainingError
-from clar_core.training.oracle import OracleActor, train_oracle
+from clar_core.training.oracle import OracleActor, Steps, train_oracle, varied
 from tests.core.data.demonstrations import POINTS, SPEC, episode, write_store
 
 NONE = Perturbation(rate=0.0)
@@ -56,7 +56,7 @@ def test_the_oracle_learns_what_the_data_hold(tmp_path: Path) -> None:
     run = ImitationConfig(
         stores=(write_scripted(tmp_path / "s", range(10_000, 10_010)),),
         output=tmp_path / "run",
-        samples=60_000,
+        samples=15_000,
         batch_size=128,
         ema_decay=0.99,
         augmentation=AugmentationConfig(reach_max_m=(0.75, 0.36, 0.50)),
@@ -66,6 +66,25 @@ def test_the_oracle_learns_what_the_data_hold(tmp_path: Path) -> None:
     actor = OracleActor(env, directory)
     successes = sum(run_trial(env, actor, 1_000_000 + i).success for i in range(10))
     assert successes >= 3, successes
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_oracle_sees_hands_beside_their_way_where_the_policy_does(share: float) -> None:
+    """A view moves object and hand together; only a shifted hand is elsewhere as the object sees it."""
+    ticks, reach = 12, AugmentationConfig(reach_max_m=(0.75, 0.36, 0.50))
+    states = np.tile(np.float32([0.5, 0.0, 0.3, 1, 0, 0, 0, -1, 0, 1]), (ticks, 1))
+    states[:, 2] -= 0.01 * np.arange(ticks, dtype=np.float32)
+    actions = np.tile(np.float32([0, 0, -0.01, 0, 0, 0, 1]), (ticks, 1))
+    objects = np.tile(np.float32([0.5, 0.0, 0.02, 1, 0, 0, 0, 1, 0]), (ticks, 1))
+    seen = varied([Steps(objects, states, actions)], SPEC, replace(reach, hand_share=share), seed=0)
+    aside_m = np.linalg.norm(seen.states[:, :2] - seen.objects[:, :2], axis=1)
+    if share == 0.0:
+        assert aside_m.max() < 1e-4
+    else:
+        moved = aside_m > 0.005
+        assert moved.mean() > 0.3
+        way_back = np.sum(seen.actions[:, :2] * (seen.objects[:, :2] - seen.states[:, :2]), axis=1)
+        assert (way_back[moved] > 0).all()
 
 
 def test_demonstrations_from_elsewhere_have_no_oracle(tmp_path: Path) -> None:
