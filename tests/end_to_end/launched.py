@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from clar import names, operate, qos
+from clar import names, qos
 from clar_interfaces.msg import RobotState
 from tests.ros.processes import Probe, wait_for
 
 READY_WITHIN_S = 180.0
-
-_STARTS = 4
-_LATE = ("no usable command", "late commands in a row", "the observation behind a command is")
 
 
 class Launch:
@@ -100,22 +97,3 @@ def position(state: RobotState) -> np.ndarray:
     """The measured TCP (3,), metres in the base frame."""
     p = state.measured_pose.position
     return np.array([p.x, p.y, p.z])
-
-
-def start_until(states: list[RobotState], moves: Callable[[], bool]) -> None:
-    """Arm the arm and start the policy, until the arm moves.
-
-    A busy machine may be late, and then a halt is what the arm owes its operator, who recovers and starts again. A halt
-    for any other reason fails the test, and so does a machine that is late time and again.
-    """
-    for _ in range(_STARTS):
-        assert operate.main(["arm"]) == 0
-        assert operate.main(["start", "policy"]) == 0
-        wait_for(lambda: moves() or states[-1].mode == RobotState.MODE_HALTED, "the arm to move")
-        if moves():
-            return
-        reason = states[-1].reason
-        assert any(late in reason for late in _LATE), f"the arm halted: {reason}"
-        assert operate.main(["recover"]) == 0
-        wait_for(lambda: states[-1].mode == RobotState.MODE_DISARMED, "the arm to be DISARMED")
-    raise AssertionError(f"{_STARTS} starts halted, the last because {reason}")

@@ -13,7 +13,7 @@ import pytest
 
 from clar import names, operate, qos
 from clar_interfaces.msg import RobotState
-from tests.end_to_end.launched import Launch, position, ready, start_until
+from tests.end_to_end.launched import Launch, position, ready
 from tests.ros.checkpoint import write_checkpoint
 from tests.ros.processes import Probe, wait_for
 
@@ -34,7 +34,9 @@ def test_arm_and_start_move_the_arm_from_images_and_ctrl_c_leaves_no_process(pro
     start = position(states[-1])
     assert states[-1].mode == RobotState.MODE_DISARMED
     assert operate.main(["start", "policy"]) == 1, "START must be refused while DISARMED"
-    start_until(states, lambda: bool(np.linalg.norm(position(states[-1]) - start) > 0.005))
+    assert operate.main(["arm"]) == 0
+    assert operate.main(["start", "policy"]) == 0
+    wait_for(lambda: np.linalg.norm(position(states[-1]) - start) > 0.005, "the arm to move by 5 mm")
     assert operate.main(["stop"]) == 0
     assert operate.main(["status"]) == 0
     started = stack.processes()
@@ -47,13 +49,14 @@ def test_arm_and_start_move_the_arm_from_images_and_ctrl_c_leaves_no_process(pro
 
 def test_kill_9_of_the_policy_stops_the_arm_and_the_policy_comes_back(probe: Probe, stack: Launch) -> None:
     states = probe.collect(RobotState, names.TOPIC_ROBOT_STATE, qos.STATE)
-    wait_for(lambda: states, "the arm's state")
+    assert operate.main(["arm"]) == 0
+    assert operate.main(["start", "policy"]) == 0
 
     def speed(state: RobotState) -> float:
         t = state.commanded_twist.linear
         return float(np.linalg.norm((t.x, t.y, t.z)))
 
-    start_until(states, lambda: speed(states[-1]) > 0.003)
+    wait_for(lambda: states and speed(states[-1]) > 0.003, "the arm to move")
     os.kill(stack.pid_of("policy"), signal.SIGKILL)
     killed_s = time.time()
     wait_for(lambda: speed(states[-1]) == 0.0, "zero commanded velocity", 5.0)
