@@ -76,7 +76,7 @@ class _Replayer:
         )
         self._publisher = node.create_publisher(DeltaCommand, names.TOPIC_COMMAND, qos.COMMAND)
         self._state: RobotState | None = None
-        self._states: list[RobotState] | None = None
+        self._states: list[RobotState] = []
         node.create_subscription(RobotState, names.TOPIC_ROBOT_STATE, self._on_state, qos.SENSOR, callback_group=group)
         self._sequence = time.time_ns() // _FIRST_SEQUENCE_NS
 
@@ -118,7 +118,7 @@ class _Replayer:
     def _replay(self) -> list[float]:
         """Make the steps; the distances, m, between arm and recording when each was made."""
         motion = self._motion
-        self._states = []
+        del self._states[:-1]  # those of the approach; the newest stays, so that there is one
         stamps_ns = []
         follower = Follower(motion)
         due_s = time.monotonic()
@@ -138,9 +138,10 @@ class _Replayer:
         return np.linalg.norm(measured[:, :3, 3] - motion.T_recorded[:, :3, 3], axis=1).tolist()
 
     def _step(self, follower: Follower, number: int) -> Action:
-        assert self._state is not None
-        T_commanded = bridge.pose_to_matrix(self._state.commanded_pose)
-        return follower.step(number, self._sequence + 1, T_commanded, self._state.last_sequence)
+        state = self._state  # read once: pose and sequence belong together, and states come in another thread
+        assert state is not None
+        T_commanded = bridge.pose_to_matrix(state.commanded_pose)
+        return follower.step(number, self._sequence + 1, T_commanded, state.last_sequence)
 
     def _wait(self, until_s: float) -> None:
         if stopped := self._cell.not_running():
@@ -168,8 +169,7 @@ class _Replayer:
 
     def _on_state(self, state: RobotState) -> None:
         self._state = state
-        if self._states is not None:
-            self._states.append(state)
+        self._states.append(state)
 
 
 if __name__ == "__main__":
