@@ -69,6 +69,7 @@ class SuiteConfig:
         trials: fresh starts a task.
         selection_trials: starts by which a run's checkpoint is chosen, spread over the tasks of the run.
         camera_trials: fresh starts a task with the camera moved, told of it and not; 0 leaves that out.
+        single_task: train a policy of each task.
         multi_task: train the policy of all tasks, too.
         perturb: of the demonstrations.
         augmentation: of the training samples.
@@ -91,6 +92,7 @@ class SuiteConfig:
     trials: int = 100
     selection_trials: int = 25
     camera_trials: int = 50
+    single_task: bool = True
     multi_task: bool = True
     perturb: Perturbation = _PERTURBATION
     augmentation: AugmentationConfig = _AUGMENTATION
@@ -100,6 +102,8 @@ class SuiteConfig:
     def __post_init__(self) -> None:
         for task in self.tasks:
             get_task(task)
+        if not self.single_task and not (self.multi_task and len(self.chosen_tasks) > 1):
+            raise ValueError("nothing to train: without single_task, multi_task and more than one task are needed")
 
     @property
     def compared(self) -> bool:
@@ -162,6 +166,8 @@ def run_suite(config: SuiteConfig, say: Say = print) -> dict[str, Any]:
     results = _earlier(config)
     for task in config.chosen_tasks:
         _demonstrate(config, task, say)
+        if not config.single_task:
+            continue
         for name in ("policy", "scratch") if config.compared else ("policy",):
             _train(config, name, task, say)
         if config.controls:
@@ -287,9 +293,9 @@ def table(results: dict[str, Any]) -> str:
     columns = ["policy", "compared", *CONTROLS, "camera_recalibrated", "camera_image_frame"]
     names = {"compared": "from scratch", "camera_recalibrated": "camera moved, calibrated",
              "camera_image_frame": "camera moved, not told"}  # fmt: skip
-    rows = dict(results["tasks"])
-    shown = [c for c in columns if any(c in row for row in rows.values())]
     several = results["multi_task"] or {}
+    rows: dict[str, dict[str, Any]] = {**{task: {} for task in several}, **results["tasks"]}
+    shown = [c for c in columns if any(c in row for row in rows.values())]
     head = ["task", *(names.get(c, c) for c in shown), *(["one policy, unseen sentences"] if several else [])]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for task, row in rows.items():

@@ -68,6 +68,11 @@ def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(suite, "_evaluate", lambda config, task, say: {"camera_recalibrated": [3, 4]})
     results = run_suite(replace(more, tasks=("put_bread",)), lambda text: None)
     assert results["tasks"]["put_bread"] == {"policy": [1, 2], "camera_recalibrated": [3, 4]}
+    elsewhere = replace(config, output=tmp_path / "all", single_task=False)
+    results = run_suite(elsewhere, lambda text: None)
+    assert trained[6:] == ["all/runs/multi_task/all"]
+    assert len(controlled) == 4
+    assert "| `put_bread` | 100 % (2/2, 34-100) |" in table(results)
 
 
 def test_a_finished_run_of_other_settings_is_refused_by_the_setting(
@@ -97,5 +102,7 @@ def test_every_run_differs_only_in_what_it_is_about(tmp_path: Path) -> None:
     assert several.samples == len(TASKS) * config.samples
     assert len(several.stores) == len(TASKS)
     assert replace(config, multi_task_samples=900).training("multi_task", "all").samples == 900
+    with pytest.raises(ValueError, match="nothing to train: without single_task"):
+        SuiteConfig(tasks=("put_bread",), single_task=False)
     with pytest.raises(UnknownTaskError, match="did you mean put_bread"):
         SuiteConfig(tasks=("put_breads",))
