@@ -90,7 +90,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         _data("collect", "record expert demonstrations in the simulated cell, without ROS", "collect"),
     ),
     "Learn": (
-        Command(("data", "views"), "render posed RGB-D views to pre-train on", "clar_core.cli.views"),
+        _data("views", "render posed RGB-D views to pre-train on", "views", leading=("cell",)),
+        _data("metaworld-views", "the same of MetaWorld's scenes", "views", leading=("metaworld",)),
         Command(("pretrain",), "pre-train a point encoder on posed RGB-D views", "clar_core.cli.pretrain"),
         Command(("train", "controls"), "train what a run is held against", "clar_core.cli.train_controls"),
         Command(("probe",), "compare pre-trained encoders by what can be read out of them", "clar_core.cli.probe"),

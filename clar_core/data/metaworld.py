@@ -109,11 +109,8 @@ class MetaWorldCell:
         self.env: Any = environments[name](seed=0)
         self.policy: Any = policies[f"{task}-v3"]()
         model = self.env.model
-        self._camera = self._number(camera)
-        focal = 0.5 * height / np.tan(np.radians(float(model.cam_fovy[self._camera])) / 2)
-        self.intrinsics = Intrinsics(
-            width=width, height=height, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2
-        )
+        self._camera, self._size = self._number(camera), (width, height)
+        self.intrinsics = self._intrinsics()
         self._renderer = mujoco.Renderer(model, height, width)
         self._renderer.enable_depth_rendering()
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
@@ -150,6 +147,30 @@ class MetaWorldCell:
         # The principal point is the middle, so turning the image by half a turn leaves the intrinsics as they are.
         pose = self.T_world_camera @ (_HALF_TURN if self._upside_down else np.eye(4))
         return PosedImage(self.image(size), np.asarray(self._upright(depth)), self.intrinsics.scaled(size, size), pose)
+
+    def segmentation(self, size: int) -> NDArray[np.int32]:
+        """What the pixels of the colour image show, (S, S, 2) int32: number of the object, and MuJoCo's kind of it."""
+        self._renderer.enable_segmentation_rendering()
+        self._renderer.update_scene(self.env.data, self._camera)
+        rendered = self._renderer.render()
+        self._renderer.disable_segmentation_rendering()
+        self._renderer.enable_depth_rendering()
+        small = cv2.resize(rendered.astype(np.int32), (size, size), interpolation=cv2.INTER_NEAREST)
+        return np.asarray(self._upright(small), dtype=np.int32)
+
+    def look_from(self, camera: str, T_world_camera: Array | None = None) -> None:
+        """See through another of the scene's cameras, put at a place (4, 4) of its depth optical frame if one is given.
+
+        Raises:
+            ValueError: no such camera.
+        """
+        self._camera = self._number(camera)
+        model, data = self.env.model, self.env.data
+        if T_world_camera is not None:
+            model.cam_pos[self._camera] = T_world_camera[:3, 3]
+            self._mujoco.mju_mat2Quat(model.cam_quat[self._camera], (T_world_camera[:3, :3] @ _OPTICAL).ravel())
+        self._mujoco.mj_camlight(model, data)
+        self.intrinsics = self._intrinsics()
 
     @property
     def _upside_down(self) -> bool:
@@ -191,6 +212,11 @@ class MetaWorldCell:
             return self.T_world_camera
         finally:
             self._camera = mine
+
+    def _intrinsics(self) -> Intrinsics:
+        width, height = self._size
+        focal = 0.5 * height / np.tan(np.radians(float(self.env.model.cam_fovy[self._camera])) / 2)
+        return Intrinsics(width=width, height=height, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2)
 
     def _number(self, camera: str) -> int:
         model = self.env.model
