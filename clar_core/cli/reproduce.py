@@ -23,7 +23,7 @@ class Reproduce:
     """
 
     table: Annotated[str, tyro.conf.Positional]
-    """table1 to table5, fig4 or fig6; or "page"."""
+    """table1 to table5, fig4 or fig6; "basics", four tasks that two CPU cores can learn; or "page"."""
     budget: float = 1.0
     """Part of the paper's training samples."""
     trials: int = 25
@@ -31,13 +31,14 @@ class Reproduce:
     rows: tuple[str, ...] = ()
     """Encoders to run, such as pointnet; all that can when left out."""
     weights: tuple[str, ...] = ()
-    """Published weights for the rows that lack them, such as clip=FILE; nothing is downloaded."""
+    """For the rows that lack them, published weights, such as clip=FILE, and checkpoints of clar pretrain, such as
+    clar_cpu_pretrained=DIR; nothing is downloaded."""
     tasks: tuple[str, ...] = ()
     """Tasks of the table; all when left out."""
     output: Path = Path("outputs/reproduce")
     """Where demonstrations, runs, evaluations and results go."""
-    seed: int = 0
-    """Of the training."""
+    seeds: tuple[int, ...] = (0,)
+    """Of the training; each gives a policy and a figure of its own."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Of the training's matrix products; auto takes what is faster here."""
     threads: int = 0
@@ -49,7 +50,7 @@ class Reproduce:
 
 
 def _files(given: tuple[str, ...]) -> dict[str, Path]:
-    """Files by encoder. Raises ValueError for one that is not ENCODER=FILE, or a file that is not there."""
+    """Paths by choice. Raises ValueError for one that is not ENCODER=FILE, or a file that is not there."""
     files: dict[str, Path] = {}
     for text in given:
         name, equals, path = text.partition("=")
@@ -58,8 +59,8 @@ def _files(given: tuple[str, ...]) -> dict[str, Path]:
                 f"--weights: expected ENCODER=FILE, such as clip=open_clip_model.safetensors, got {text!r}"
             )
         files[name] = Path(path)
-        if not files[name].is_file():
-            raise ValueError(f"--weights: there is no file {path} for {name}")
+        if not files[name].exists():
+            raise ValueError(f"--weights: there is no file and no checkpoint {path} for {name}")
     return files
 
 
@@ -84,7 +85,7 @@ def main(arguments: list[str]) -> int:
             weights=_files(options.weights),
             tasks=options.tasks,
             output=options.output,
-            seed=options.seed,
+            seeds=options.seeds,
             precision=options.precision,
             threads=options.threads,
             workers=options.workers,

@@ -13,6 +13,7 @@ DIFFICULTIES: dict[str, tuple[str, ...]] = {
 
 MULTI_TASK = ("button-press", "reach", "lever-pull")
 PERSPECTIVE = ("button-press", "reach", "box-close")
+BASICS = ("reach", "button-press", "dial-turn", "handle-pull")
 ABLATION = ("hammer", "bin-picking", "assembly", "shelf-place")
 
 _SENTENCES: dict[str, tuple[str, ...]] = {

@@ -101,13 +101,16 @@ def _ours(table: Table, results: list[dict[str, Any]]) -> str:
         return ""
     if not results:
         return "**None of our rows has been run.**\n"
-    lines = [_line(["ours", "task", "camera", "training samples", "seed", "success"]), _line(["---"] * 6)]
+    lines = [_line(["ours", "task", "camera", "training samples", "seeds", "success"]), _line(["---"] * 6)]
     order = [row.name for row in table.rows]
-    for r in sorted(results, key=lambda r: (order.index(r["row"]), r["task"], r["camera"], r["samples"], r["seed"])):
-        share = f"{r['samples']:,} ({100 * r['samples'] / FULL_SAMPLES:.1f} % of the paper's)"
-        outcome = Proportion(r["successes"], r["trials"])
-        cells = [r["row"], r["task"], r.get("camera", DEFAULT_CAMERA), share, str(r["seed"]), str(outcome)]
-        lines.append(_line(cells))
+    by_policy: dict[tuple[int, str, str, int], list[dict[str, Any]]] = {}
+    for r in sorted(results, key=lambda r: int(r["seed"])):
+        key = (order.index(r["row"]), r["task"], r.get("camera", DEFAULT_CAMERA), r["samples"])
+        by_policy.setdefault(key, []).append(r)
+    for (row, task, camera, samples), of_seeds in sorted(by_policy.items()):
+        share = f"{samples:,} ({100 * samples / FULL_SAMPLES:.1f} % of the paper's)"
+        seeds = ", ".join(str(r["seed"]) for r in of_seeds)
+        lines.append(_line([order[row], task, camera, share, seeds, _success(of_seeds)]))
     run = {(r["row"], r["task"]) for r in results}
     ran = [row.name for row in table.rows if row.encoder and any(row.name == name for name, _ in run)]
     rest = [row.name for row in table.rows if row.runs_with(()) and row.name not in ran]
@@ -117,6 +120,16 @@ def _ours(table: Table, results: list[dict[str, Any]]) -> str:
     if partly:
         lines += ["", f"Tasks not run yet, of {'; of '.join(partly)}."]
     return "\n".join(lines) + "\n"
+
+
+def _success(of_seeds: list[dict[str, Any]]) -> str:
+    """Of one policy, or of several that differ in the seed of the training: then the mean, and every one's."""
+    outcomes = [Proportion(r["successes"], r["trials"]) for r in of_seeds]
+    if len(outcomes) == 1:
+        return str(outcomes[0])
+    rates = [100 * o.successes / o.trials for o in outcomes]
+    each = ", ".join(f"{o.successes} of {o.trials}" for o in outcomes)
+    return f"mean {sum(rates) / len(rates):.1f} % ({each})"
 
 
 def _missing(table: Table, name: str, run: set[tuple[str, str]]) -> str:

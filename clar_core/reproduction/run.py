@@ -51,11 +51,11 @@ class ReproduceConfig:
         table: name in ``TABLES``.
         budget: part of the paper's training samples.
         trials: fresh starts for each figure.
-        rows: encoders to run; all that can when left out.
-        weights: files of published weights by encoder, for the rows that lack them.
+        rows: choices of rows to run, mostly names of encoders; all that can when left out.
+        weights: published weights and checkpoints of ``clar pretrain`` by choice, for the rows that lack them.
         tasks: of the table; all when left out.
         output: demonstrations, runs, evaluations and results.
-        seed: of the training.
+        seeds: of the training; each is a policy and a figure of its own.
         precision: of the training's matrix products; ``auto`` takes what is faster here.
         threads: of the training, 0 leaves PyTorch's choice.
         workers: processes of the rollouts; all cores when None.
@@ -68,7 +68,7 @@ class ReproduceConfig:
     weights: Mapping[str, Path] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
     output: Path = Path("outputs/reproduce")
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     precision: Precision = "fp32"
     threads: int = 0
     workers: int | None = None
@@ -82,8 +82,10 @@ class ReproduceConfig:
         if self.trials < 1:
             raise ValueError(f"--trials: expected at least 1, got {self.trials}")
         known = TABLES[self.table]
-        runnable = {row.encoder for row in known.rows if row.runs_with(self.weights)}
-        published = {row.encoder: row.lacks for row in known.rows if row.encoder and row.lacks}
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"--seeds: expected different numbers, at least one, got {self.seeds}")
+        runnable = {row.choice for row in known.rows if row.runs_with(self.weights)}
+        published = {row.choice: row.lacks for row in known.rows if row.encoder and row.lacks}
         for name in self.weights:
             if name not in published:
                 raise ValueError(
@@ -110,13 +112,14 @@ class Job:
 
     row: Row
     tasks: tuple[str, ...]
+    seed: int
     cameras: tuple[str, ...] = (DEFAULT_CAMERA,)
 
     @property
     def name(self) -> str:
         """Of its folder."""
         frame = "" if self.row.frame == "world" else f"_{self.row.frame}"
-        return f"{self.row.encoder}{frame}-{'+'.join(self.tasks)}"
+        return f"{self.row.choice}{frame}-{'+'.join(self.tasks)}-seed{self.seed}"
 
 
 def _those(names: Collection[str]) -> str:
@@ -124,16 +127,16 @@ def _those(names: Collection[str]) -> str:
 
 
 def jobs_of(config: ReproduceConfig) -> list[Job]:
-    """What is to be run, the cheapest to compare first: all rows of a task, then the next task."""
+    """What is to be run, what can be compared first: all rows of a task, then the next task; then the next seed."""
     table = TABLES[config.table]
-    rows = [r for r in table.rows if r.runs_with(config.weights) and (not config.rows or r.encoder in config.rows)]
+    rows = [r for r in table.rows if r.runs_with(config.weights) and (not config.rows or r.choice in config.rows)]
     tasks = [t for t in table.tasks if not config.tasks or t in config.tasks]
     if table.kind == "elsewhere" or not tasks:
         return []
     if table.kind == "multi":
-        return [Job(row, tuple(tasks)) for row in rows]
+        return [Job(row, tuple(tasks), seed) for seed in config.seeds for row in rows]
     cameras = (DEFAULT_CAMERA, OTHER_CAMERA) if table.kind == "perspective" else (DEFAULT_CAMERA,)
-    return [Job(row, (task,), cameras) for task in tasks for row in rows]
+    return [Job(row, (task,), seed, cameras) for seed in config.seeds for task in tasks for row in rows]
 
 
 def missing_of(table: Table, weights: Collection[str] = ()) -> list[str]:
@@ -188,10 +191,11 @@ def hours(config: ReproduceConfig, rates: dict[str, float], *, full: bool) -> fl
     seconds = EPISODES * sum(_IMAGE_EPISODE_S if images else _EPISODE_S for images in stores.values())
     for job in jobs:
         rate, rollout_s = rates[job.row.encoder], _ROLLOUT_S
-        if job.row.sees_images:
+        if job.row.training != "scratch":
             seconds += len(job.tasks) * (EPISODES * _STEPS / rate + asked.samples / _HEAD_RATE)
+        if job.row.sees_images:
             rollout_s += _STEPS / rate
-        else:
+        if job.row.training == "scratch":
             seconds += asked.samples * len(job.tasks) / rate
         seconds += asked.trials * len(job.tasks) * len(job.cameras) * rollout_s / (config.workers or 1)
     return seconds / 3600
@@ -209,7 +213,7 @@ def reproduce(config: ReproduceConfig, command: str, say: Say = print) -> Path:
     path = config.output / f"{config.table}.json"
     results = _stored(path)
     for number, job in enumerate(jobs, start=1):
-        say(f"[{number}/{len(jobs)}] {job.row.name}: {', '.join(job.tasks)}")
+        say(f"[{number}/{len(jobs)}] {job.row.name}: {', '.join(job.tasks)}, seed {job.seed}")
         run = _trained(job, config, [_collected(task, job.row, config) for task in job.tasks])
         for result in _evaluated(job, config, run, command):
             results[_key(result)] = result
@@ -249,21 +253,21 @@ def _collected(task: str, row: Row, config: ReproduceConfig) -> Path:
 
 
 def _trained(job: Job, config: ReproduceConfig, stores: Sequence[Path]) -> Path:
-    output = config.output / "runs" / f"{job.name}-{config.samples}-seed{config.seed}"
+    output = config.output / "runs" / f"{job.name}-{config.samples}"
     if not (output / FINISHED).exists():
         train_imitation(
             ImitationConfig(
                 stores=tuple(stores),
                 output=output,
                 encoder=job.row.encoder,
-                init_from=config.weights.get(job.row.encoder),
-                encoder_training="frozen" if job.row.sees_images else "scratch",
+                init_from=config.weights.get(job.row.choice),
+                encoder_training=job.row.training,
                 language=len(job.tasks) > 1,
                 # As the paper's: nothing is moved. The default motions keep within the reach of another arm.
                 augmentation=AugmentationConfig(yaw_rad=0.0, translation_xy_m=0.0, translation_z_m=0.0),
                 samples=config.samples * len(job.tasks),
                 validation_fraction=HELD_OUT / EPISODES,
-                seed=config.seed,
+                seed=job.seed,
                 precision=config.precision,
                 threads=config.threads,
             )
@@ -297,7 +301,7 @@ def _evaluated(job: Job, config: ReproduceConfig, run: Path, command: str) -> It
                 "task": task,
                 "camera": camera,
                 "samples": config.samples,
-                "seed": config.seed,
+                "seed": job.seed,
                 "successes": outcome.successes,
                 "trials": outcome.trials,
                 "command": command,

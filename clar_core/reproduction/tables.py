@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from clar_core.data.metaworld_tasks import ABLATION, DIFFICULTIES, MULTI_TASK, PERSPECTIVE
+from clar_core.data.metaworld_tasks import ABLATION, BASICS, DIFFICULTIES, MULTI_TASK, PERSPECTIVE
 from clar_core.models.registry import BASELINES, encoder_preset, image_pixels
 
 Kind = Literal["single", "multi", "perspective", "elsewhere"]
+Training = Literal["scratch", "frozen", "frozen_random"]
 
-_PRETRAINED = (
-    "a checkpoint that was pre-trained on MetaWorld's crop box: the paper published no weights, and an encoder of "
-    "another box is refused"
-)
+_VIEWS = "outputs/data/metaworld_views"
+_TERMS = {
+    "pretrained": "",
+    "wo_mae": " --loss.no-mae",
+    "wo_local": " --loss.no-local",
+    "wo_local_con": " --loss.no-local --loss.no-image --loss.no-text",
+    "mae_local": " --loss.no-image --loss.no-text",
+}
+"""Options of ``clar pretrain`` by the ablation's rows (Table V); the last one is not in the paper."""
 _LIFT3D = (
     "weights: of Lift3D's own pre-training, and CLIP's behind it; with a file of CLIP's, `clar train --encoder lift3d "
     "--init-from FILE` trains the row by hand"
 )
+
+
+def _pretrained(choice: str) -> str:
+    """What a row lacks until it is given a checkpoint of ``clar pretrain``: the paper published no weights."""
+    preset = "small" if choice.startswith("clar_cpu_") else "paper"
+    terms = _TERMS[choice.removeprefix("clar_").removeprefix("cpu_")]
+    return (
+        f"a checkpoint that was pre-trained in MetaWorld's crop box, which --weights {choice}=DIR gives: of "
+        f"`clar pretrain {preset} --views {_VIEWS} --teacher.kind rendered{terms}`, on views of "
+        "`clar data metaworld-views`"
+    )
 
 
 def _weights(encoder: str) -> str:
@@ -36,9 +53,11 @@ class Row:
         paper: figures by column, in percent.
         encoder: preset that runs it; empty where none does.
         lacks: what it takes that is not here; empty for a row that runs. A row with an encoder that lacks something
-            runs once it is given the encoder's weights.
+            runs once it is given weights.
         command: that runs it where what it lacks is there; empty where there is none.
         frame: of the clouds.
+        choice: its name on the command line; the encoder's when left out, as where several rows have the same encoder.
+        training: how the encoder learns; one of images stays as published.
     """
 
     name: str
@@ -47,6 +66,13 @@ class Row:
     lacks: str = ""
     frame: Literal["world", "view"] = "world"
     command: str = ""
+    choice: str = ""
+    training: Training = "scratch"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choice", self.choice or self.encoder)
+        if self.sees_images:
+            object.__setattr__(self, "training", "frozen")
 
     @property
     def sees_images(self) -> bool:
@@ -54,8 +80,8 @@ class Row:
         return bool(self.encoder) and image_pixels(encoder_preset(self.encoder)) > 0
 
     def runs_with(self, weights: Collection[str]) -> bool:
-        """Whether it runs, given the weights of these encoders."""
-        return bool(self.encoder) and (not self.lacks or self.encoder in weights)
+        """Whether it runs, given the weights of these choices."""
+        return bool(self.encoder) and (not self.lacks or self.choice in weights)
 
 
 @dataclass(frozen=True)
@@ -85,6 +111,17 @@ def _row(name: str, columns: str, figures: str, encoder: str = "", lacks: str = 
     if encoder and image_pixels(encoder_preset(encoder)):
         lacks = _weights(encoder)
     return Row(name, values, encoder, lacks, command=command)
+
+
+def _clar(name: str, choice: str, columns: str = "", figures: str = "") -> Row:
+    """A row of a pre-trained encoder of ours; ``choice`` tells the size and the terms of the loss."""
+    encoder = "clar_cpu" if choice.startswith("clar_cpu_") else "clar"
+    row = _row(name, columns, figures, encoder, _pretrained(choice))
+    return replace(row, choice=choice)
+
+
+_SMALL_SCRATCH = Row("CLAR from scratch, 192 x 6", {}, "clar_cpu")
+_SMALL_PRETRAINED = _clar("CLAR, 192 x 6", "clar_cpu_pretrained")
 
 
 _T1 = "easy medium hard mean rlbench"
@@ -129,9 +166,10 @@ TABLES: dict[str, Table] = {
             Row("DP3 with its diffusion head", {}, "dp3_diffusion"),
             _row("SPA", _T1, "65.2 76.8 57.6 66.5 63.0", "spa"),
             _row("Lift3D", _T1, "89.2 80.4 60.8 76.8 77.0", lacks=_LIFT3D),
-            _row("CLAR", _T1, "96.0 80.8 71.2 82.6 82.0", lacks=_PRETRAINED),
+            _clar("CLAR", "clar_pretrained", _T1, "96.0 80.8 71.2 82.6 82.0"),
             Row("CLAR from scratch", {}, "clar"),
-            Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
+            _SMALL_PRETRAINED,
+            _SMALL_SCRATCH,
             Row("blind", {}, "blind"),
         ),
         _BASIC
@@ -180,8 +218,9 @@ TABLES: dict[str, Table] = {
             _row("PointNext", _T3, "60 40 20 40.0", "pointnext"),
             _row("SPA", _T3, "80 0 100 60.0", "spa"),
             _row("Lift3D", _T3, "60 40 80 60.0", lacks=_LIFT3D),
-            _row("CLAR", _T3, "60 60 100 73.3", lacks=_PRETRAINED),
-            Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
+            _clar("CLAR", "clar_pretrained", _T3, "60 60 100 73.3"),
+            _SMALL_PRETRAINED,
+            _SMALL_SCRATCH,
         ),
         _BASIC
         + " Sentences are hashed words, not CLIP's text features, and those of the trials are in no demonstration.",
@@ -195,13 +234,14 @@ TABLES: dict[str, Table] = {
             _row("R3M", _T4, "0 8 4 18.6", "r3m"),
             _row("VC-1", _T4, "8 28 4 13.3", "vc1"),
             _row("Lift3D", _T4, "100 80 56 78.6", lacks=_LIFT3D),
-            _row("CLAR", _T4, "100 80 72 84", lacks=_PRETRAINED),
+            _clar("CLAR", "clar_pretrained", _T4, "100 80 72 84"),
             Row("PointNet", {}, "pointnet"),
             Row("PointNet, every view normalised by itself", {}, "pointnet", frame="view"),
             Row("DP3", {}, "dp3"),
             Row("DP3, every view normalised by itself", {}, "dp3", frame="view"),
             Row("DP3 with its diffusion head", {}, "dp3_diffusion"),
-            Row("CLAR from scratch, 192 x 6", {}, "clar_cpu"),
+            _SMALL_PRETRAINED,
+            _SMALL_SCRATCH,
         ),
         _BASIC
         + " Both cameras are expressed in the one frame of the world. The control has no such frame: every cloud "
@@ -212,17 +252,36 @@ TABLES: dict[str, Table] = {
         "single",
         ABLATION,
         (
-            *(
-                _row(name, "mean", figure, lacks=_PRETRAINED)
-                for name, figure in (
-                    ("CLAR", "83"),
-                    ("CLAR w/o MAE", "73"),
-                    ("CLAR w/o Local", "77"),
-                    ("CLAR w/o Local and Con.", "70"),
-                )
-            ),
+            _clar("CLAR", "clar_pretrained", "mean", "83"),
+            _clar("CLAR w/o MAE", "clar_wo_mae", "mean", "73"),
+            _clar("CLAR w/o Local", "clar_wo_local", "mean", "77"),
+            _clar("CLAR w/o Local and Con.", "clar_wo_local_con", "mean", "70"),
             _row("CLAR w/o Pre.", "mean", "65", "clar"),
+            _SMALL_PRETRAINED,
+            _clar("CLAR w/o MAE, 192 x 6", "clar_cpu_wo_mae"),
+            _clar("CLAR w/o Local, 192 x 6", "clar_cpu_wo_local"),
+            _clar("CLAR w/o Local and Con., 192 x 6", "clar_cpu_wo_local_con"),
+            _clar("CLAR w/o Con., 192 x 6", "clar_cpu_mae_local"),
             Row("CLAR w/o Pre., 192 x 6", {}, "clar_cpu"),
+        ),
+        f"{_BASIC} The row without contrast (Con.) alone is not in the paper.",
+    ),
+    "basics": Table(
+        "Four tasks, not a table of the paper: what two CPU cores reach",
+        "single",
+        BASICS,
+        (
+            Row("PointNet", {}, "pointnet"),
+            _SMALL_PRETRAINED,
+            _SMALL_SCRATCH,
+            Row(
+                "a random encoder that stays as it is, 192 x 6",
+                {},
+                "clar_cpu",
+                choice="frozen_random",
+                training="frozen_random",
+            ),
+            Row("blind", {}, "blind"),
         ),
         _BASIC,
     ),

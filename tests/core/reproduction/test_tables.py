@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ def test_every_row_runs_or_says_what_it_lacks() -> None:
         for row in table.rows:
             assert row.runs_with(()) != bool(row.lacks), row.name
             assert not row.encoder or row.encoder in PRESETS
-            assert row.sees_images == ("--weights" in row.lacks), row.name
+            assert bool(row.encoder and row.lacks) == ("--weights" in row.lacks), row.name
+            assert not row.sees_images or row.training == "frozen"
+        choices = [(row.choice, row.frame) for row in table.rows if row.encoder and table.kind != "elsewhere"]
+        assert len(set(choices)) == len(choices), table.title
         assert table.kind != "elsewhere" or table.instead
 
 
@@ -59,8 +63,35 @@ def test_rows_of_published_encoders_run_once_they_are_given_their_weights(tmp_pa
     assert hours(given, slow, full=False) > hours(given, fast, full=False) > 0
     with pytest.raises(ValueError, match=r"--rows: clip lacks weights, .*huggingface.co/timm/vit_base"):
         ReproduceConfig(table="table1", rows=("clip",))
-    with pytest.raises(ValueError, match=r"no row that takes those of 'pointnet'; expected of clip, r3m"):
+    with pytest.raises(ValueError, match=r"no row that takes those of 'pointnet'; expected of clar_cpu_pretrained, clar_pretrained, clip, r3m"):
         ReproduceConfig(table="table1", weights={"pointnet": file})
+
+
+def test_rows_of_a_pre_trained_encoder_run_once_they_are_given_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ablation = TABLES["table5"]
+    lines = missing_of(ablation)
+    assert any("192 x 6: lacks a checkpoint" in line and "--loss.no-mae" in line for line in lines)
+    weights = {"clar_cpu_pretrained": tmp_path / "best"}
+    config = ReproduceConfig(
+        table="table5", weights=weights, rows=("clar_cpu", "clar_cpu_pretrained"), tasks=("hammer",), seeds=(0, 1)
+    )
+    jobs = jobs_of(config)
+    assert [(job.row.choice, job.seed) for job in jobs] == [
+        ("clar_cpu_pretrained", 0), ("clar_cpu", 0), ("clar_cpu_pretrained", 1), ("clar_cpu", 1)
+    ]  # fmt: skip
+    trained: list[ImitationConfig] = []
+    monkeypatch.setattr(run, "train_imitation", trained.append)
+    monkeypatch.setattr(run, "collect", lambda config: [])
+    monkeypatch.setattr(run, "_evaluated", lambda job, *_: [result(job.row.name, "hammer", seed=job.seed)])
+    path = run.reproduce(replace(config, output=tmp_path), "clar again", lambda _: None)
+    assert [t.init_from for t in trained] == [weights["clar_cpu_pretrained"], None] * 2
+    assert [t.seed for t in trained] == [0, 0, 1, 1]
+    assert len({t.output for t in trained}) == 4
+    assert len(json.loads(path.read_bytes())["results"]) == 4
+    with pytest.raises(ValueError, match=r"--seeds: expected different numbers"):
+        replace(config, seeds=(1, 1))
 
 
 def test_the_cost_grows_with_budget_and_rollouts() -> None:
@@ -147,8 +178,15 @@ def test_the_page_says_which_rows_have_not_been_run(tmp_path: Path) -> None:
     assert "| RVT-2(M) | 88 | 100 | 12 | 100 | 75 | not run (2) |" in page
     assert "clar eval rlbench RVT/rvt/runs/rvt2/model_99.pth --policy rvt2" in page
     assert "\n1. Lacks RLBench and CoppeliaSim" in page
-    assert page.count("**None of our rows has been run.**") == 3
-    assert text_of({}).count("**None of our rows has been run.**") == 4
+    assert page.count("**None of our rows has been run.**") == 4
+    assert text_of({}).count("**None of our rows has been run.**") == 5
+
+
+def test_seeds_of_one_policy_share_a_line_with_their_mean(tmp_path: Path) -> None:
+    of_seeds = [result("PointNet", "reach", seed=seed, successes=n) for seed, n in ((1, 20), (0, 25), (2, 21))]
+    (tmp_path / "basics.json").write_text(json.dumps({"table": "basics", "results": of_seeds}))
+    page = write_page(tmp_path, tmp_path / "page.md").read_text()
+    assert "| 0, 1, 2 | mean 88.0 % (25 of 25, 20 of 25, 21 of 25) |" in page
 
 
 def test_what_others_report_is_shown_with_its_source_and_a_figure_without_one_is_refused(tmp_path: Path) -> None:
