@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from clar_core.data.augmentation import AugmentationConfig
 from clar_core.data.metaworld import DEFAULT_CAMERA, MetaWorldConfig, collect
 from clar_core.data.metaworld_tasks import PREFIX
 from clar_core.evaluation.cell import run_evaluation
@@ -253,7 +252,9 @@ def _collected(task: str, row: Row, config: ReproduceConfig) -> Path:
 
 
 def _trained(job: Job, config: ReproduceConfig, stores: Sequence[Path]) -> Path:
-    output = config.output / "runs" / f"{job.name}-{config.samples}"
+    augmentation = TABLES[config.table].augmentation
+    varied = "-shifted" if augmentation.moves else ""
+    output = config.output / "runs" / f"{job.name}-{config.samples}{varied}"
     if not (output / FINISHED).exists():
         train_imitation(
             ImitationConfig(
@@ -263,8 +264,7 @@ def _trained(job: Job, config: ReproduceConfig, stores: Sequence[Path]) -> Path:
                 init_from=config.weights.get(job.row.choice),
                 encoder_training=job.row.training,
                 language=len(job.tasks) > 1,
-                # As the paper's: nothing is moved. The default motions keep within the reach of another arm.
-                augmentation=AugmentationConfig(yaw_rad=0.0, translation_xy_m=0.0, translation_z_m=0.0),
+                augmentation=augmentation,
                 samples=config.samples * len(job.tasks),
                 validation_fraction=HELD_OUT / EPISODES,
                 seed=job.seed,

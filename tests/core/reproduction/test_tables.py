@@ -63,7 +63,10 @@ def test_rows_of_published_encoders_run_once_they_are_given_their_weights(tmp_pa
     assert hours(given, slow, full=False) > hours(given, fast, full=False) > 0
     with pytest.raises(ValueError, match=r"--rows: clip lacks weights, .*huggingface.co/timm/vit_base"):
         ReproduceConfig(table="table1", rows=("clip",))
-    with pytest.raises(ValueError, match=r"no row that takes those of 'pointnet'; expected of clar_cpu_pretrained, clar_pretrained, clip, r3m"):
+    with pytest.raises(
+        ValueError,
+        match=r"no row that takes those of 'pointnet'; expected of clar_cpu_pretrained, clar_pretrained, clip, r3m",
+    ):
         ReproduceConfig(table="table1", weights={"pointnet": file})
 
 
@@ -89,6 +92,13 @@ def test_rows_of_a_pre_trained_encoder_run_once_they_are_given_its_checkpoint(
     assert [t.init_from for t in trained] == [weights["clar_cpu_pretrained"], None] * 2
     assert [t.seed for t in trained] == [0, 0, 1, 1]
     assert len({t.output for t in trained}) == 4
+    run.reproduce(
+        ReproduceConfig(table="basics", rows=("clar_cpu",), tasks=("reach",), output=tmp_path), "clar", lambda _: None
+    )
+    run.reproduce(
+        ReproduceConfig(table="table1", rows=("clar_cpu",), tasks=("reach",), output=tmp_path), "clar", lambda _: None
+    )
+    assert len({t.output for t in trained}) == 6, "what is shifted in one table is not taken for another"
     assert len(json.loads(path.read_bytes())["results"]) == 4
     with pytest.raises(ValueError, match=r"--seeds: expected different numbers"):
         replace(config, seeds=(1, 1))
@@ -159,6 +169,12 @@ def test_a_row_of_images_is_trained_on_a_store_of_images_with_a_fixed_encoder(
         run.reproduce(config, "clar again", lambda _: None)
     assert [(c.image_size, c.directory.name) for c in collected] == [(224, "reach-world-images"), (0, "reach-world")]
     assert [(c.init_from, c.encoder_training) for c in trained] == [(weights["clip"], "frozen"), (None, "scratch")]
+
+
+def test_nothing_is_moved_as_in_the_paper_but_in_the_table_that_says_so() -> None:
+    for name, table in TABLES.items():
+        assert table.augmentation.moves == (name == "basics"), name
+        assert ("are shifted" in table.differences) == (name == "basics"), name
 
 
 def test_weights_are_given_as_encoder_and_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
