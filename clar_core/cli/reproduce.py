@@ -23,7 +23,7 @@ class Reproduce:
     """
 
     table: Annotated[str, tyro.conf.Positional]
-    """table1 to table5, fig4 or fig6; "basics", four tasks that two CPU cores can learn; or "page"."""
+    """table1 to table5, fig4 or fig6; "basics", four tasks sized for two CPU cores; or "page"."""
     budget: float = 1.0
     """Part of the paper's training samples."""
     trials: int = 25
@@ -50,7 +50,9 @@ class Reproduce:
 
 
 def _files(given: tuple[str, ...]) -> dict[str, Path]:
-    """Paths by choice. Raises ValueError for one that is not ENCODER=FILE, or a file that is not there."""
+    """Paths by choice. Raises ValueError for one that is not ENCODER=FILE, or holds no weights."""
+    from clar_core.training.pretrain_checkpoints import is_pretrained
+
     files: dict[str, Path] = {}
     for text in given:
         name, equals, path = text.partition("=")
@@ -61,6 +63,11 @@ def _files(given: tuple[str, ...]) -> dict[str, Path]:
         files[name] = Path(path)
         if not files[name].exists():
             raise ValueError(f"--weights: there is no file and no checkpoint {path} for {name}")
+        if files[name].is_dir() and not is_pretrained(path):
+            raise ValueError(
+                f"--weights: {path} for {name} holds no checkpoint of `clar pretrain`; expected its best/ or last/, or "
+                "a file of published weights"
+            )
     return files
 
 

@@ -29,7 +29,7 @@ LABELS = (
     "bin", "box", "button", "cube", "dial", "hammer", "handle", "lever", "lid", "nut", "peg", "puck", "shelf",
     "socket", "wall",
 )  # fmt: skip
-"""Names of segmentation labels: a label is an index into this. Those of things are words of the sentences, if any."""
+"""Names of segmentation labels: a label is an index into this. A thing is named as sentences name it, where they do."""
 
 _OBJECTS: dict[str, dict[str, str]] = {
     "reach": {"obj": "puck"},
@@ -57,7 +57,7 @@ _HAND = ("hand", "claw", "pad")
 _MOVED_CAMERA = "corner3"
 _FIXED, _MOVING = 0, -1
 _LATEST_STEP = 100
-"""The scripted policies are done by then, or nearly."""
+"""Scenes are seen up to this step of a demonstration's 200."""
 _BLOCK = 8
 """Scenes of one task in a row: making an environment takes as long as rendering a scene."""
 _ATTEMPTS = 20
@@ -158,7 +158,10 @@ def _view(cell: MetaWorldCell, task: str, number: int, rng: np.random.Generator)
         shown = _labels_of(cell, task)
         camera = _FIXED if fixed else _MOVING
         return View(cloud, posed.image, posed.depth, posed.intrinsics, posed.T_base_image, shown, camera)
-    raise RuntimeError(f"no camera of {_ATTEMPTS} saw {METAWORLD_SPEC.min_cloud_points} points of the scene")
+    raise ValueError(
+        f"{task}: none of {_ATTEMPTS} cameras saw {METAWORLD_SPEC.min_cloud_points} points of the scene; render larger "
+        "(--width, --height)"
+    )
 
 
 def random_camera(rng: np.random.Generator) -> Array:

@@ -23,9 +23,9 @@ from clar_core.models.policy import BasePolicy
 from clar_core.models.registry import build_policy, encoder_preset, image_pixels, policy_preset
 from clar_core.reproduction.tables import TABLES, Row, Table
 from clar_core.training.config import ImitationConfig
+from clar_core.training.finished import is_finished
 from clar_core.training.imitation import train_imitation
 from clar_core.training.precision import Precision
-from clar_core.training.run_directory import FILE as FINISHED
 
 FULL_SAMPLES = 750_000
 """Of a policy for one task: 25 demonstrations of 200 steps, 150 epochs."""
@@ -255,23 +255,22 @@ def _trained(job: Job, config: ReproduceConfig, stores: Sequence[Path]) -> Path:
     augmentation = TABLES[config.table].augmentation
     varied = "-shifted" if augmentation.moves else ""
     output = config.output / "runs" / f"{job.name}-{config.samples}{varied}"
-    if not (output / FINISHED).exists():
-        train_imitation(
-            ImitationConfig(
-                stores=tuple(stores),
-                output=output,
-                encoder=job.row.encoder,
-                init_from=config.weights.get(job.row.choice),
-                encoder_training=job.row.training,
-                language=len(job.tasks) > 1,
-                augmentation=augmentation,
-                samples=config.samples * len(job.tasks),
-                validation_fraction=HELD_OUT / EPISODES,
-                seed=job.seed,
-                precision=config.precision,
-                threads=config.threads,
-            )
-        )
+    training = ImitationConfig(
+        stores=tuple(stores),
+        output=output,
+        encoder=job.row.encoder,
+        init_from=config.weights.get(job.row.choice),
+        encoder_training=job.row.training,
+        language=len(job.tasks) > 1,
+        augmentation=augmentation,
+        samples=config.samples * len(job.tasks),
+        validation_fraction=HELD_OUT / EPISODES,
+        seed=job.seed,
+        precision=config.precision,
+        threads=config.threads,
+    )
+    if not is_finished(training):
+        train_imitation(training)
     return output
 
 

@@ -282,7 +282,7 @@ TABLES: dict[str, Table] = {
         f"{_BASIC} The row without contrast (Con.) alone is not in the paper.",
     ),
     "basics": Table(
-        "Four tasks, not a table of the paper: what two CPU cores reach",
+        "Four tasks, not a table of the paper: sized for two CPU cores",
         "single",
         BASICS,
         (

@@ -28,13 +28,11 @@ from clar_core.simulation.collect import CollectConfig, collect
 from clar_core.simulation.perturbation import Perturbation
 from clar_core.simulation.tasks import TASKS, get_task
 from clar_core.training.checkpoint_files import copy_checkpoint
-from clar_core.training.checkpoints import load_checkpoint
 from clar_core.training.config import ImitationConfig
 from clar_core.training.controls import train_controls
+from clar_core.training.finished import is_finished
 from clar_core.training.imitation import train_imitation
-from clar_core.training.loop import TrainingError
 from clar_core.training.precision import Precision
-from clar_core.training.run_directory import FILE as FINISHED
 
 Say = Callable[[str], None]
 
@@ -195,23 +193,9 @@ def _demonstrate(config: SuiteConfig, task: str, say: Say) -> None:
 
 def _train(config: SuiteConfig, name: str, task: str, say: Say) -> None:
     training = config.training(name, task)
-    if (training.output / FINISHED).exists():
-        _check_same(training)
-    else:
+    if not is_finished(training):
         say(f"{task}: training {name}, {training.samples} samples into {training.output}")
         train_imitation(training)
-
-
-def _check_same(training: ImitationConfig) -> None:
-    """Raise TrainingError for a finished run that other settings made: the table would mix them."""
-    made = ImitationConfig.from_dict(load_checkpoint(training.output / "last").provenance["training"]).recipe()
-    for name, wanted in training.recipe().items():
-        found = made.get(name)
-        if found != wanted and (name, wanted) != ("precision", "auto"):
-            raise TrainingError(
-                f"{training.output}: finished with {name} {found!r}, and {wanted!r} is asked for; give the suite "
-                "another --output, or move this run away"
-            )
 
 
 def _evaluate(config: SuiteConfig, task: str, say: Say) -> dict[str, Any]:

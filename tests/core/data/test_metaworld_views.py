@@ -73,6 +73,10 @@ def test_an_interrupted_set_goes_on_and_is_as_if_made_at_once(views: Views, tmp_
     done: list[int] = []
     assert make_metaworld_views(longer, done.append) == 8
     assert done == [2]
+    at_once = replace(longer, directory=tmp_path / "at_once")
+    make_metaworld_views(at_once)
+    for name in ("cloud", "image", "image_depth", "labels", "T_base_image"):
+        np.testing.assert_array_equal(Views(at_once.directory).read(name), Views(longer.directory).read(name), name)
 
 
 def test_tasks_take_turns_and_wrong_settings_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from clar_core.reproduction.imported import read_imported
 from clar_core.reproduction.page import read_results, text_of, write_page
 from clar_core.reproduction.run import ReproduceConfig, hours, jobs_of, missing_of
 from clar_core.reproduction.tables import TABLES
+from clar_core.training import finished
 from clar_core.training.config import ImitationConfig
+from clar_core.training.loop import TrainingError
 
 
 def result(row: str, task: str, **other: Any) -> dict[str, Any]:
@@ -139,6 +142,7 @@ def test_a_run_that_was_cut_off_goes_on_without_repeating(tmp_path: Path, monkey
 
     for name, stand_in in (("collect", collect), ("train_imitation", train), ("_evaluated", evaluated)):
         monkeypatch.setattr(run, name, stand_in)
+    monkeypatch.setattr(run, "is_finished", lambda training: (training.output / "README.md").exists())
     config = ReproduceConfig(table="table1", rows=("pointnet",), tasks=("reach", "hammer"), output=tmp_path)
     with pytest.raises(OSError, match="No space"):
         run.reproduce(config, "clar again", lambda _: None)
@@ -182,6 +186,33 @@ def test_weights_are_given_as_encoder_and_file(tmp_path: Path, capsys: pytest.Ca
     assert "expected ENCODER=FILE" in capsys.readouterr().err
     assert command.main(["table1", "--weights", f"clip={tmp_path / 'none.pt'}"]) == 1
     assert "there is no file" in capsys.readouterr().err
+    assert command.main(["table5", "--weights", f"clar_cpu_pretrained={tmp_path}"]) == 1
+    assert "holds no checkpoint of `clar pretrain`" in capsys.readouterr().err
+
+
+def test_a_policy_of_another_checkpoint_is_not_taken_for_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ReproduceConfig(
+        table="basics", weights={"clar_cpu_pretrained": tmp_path / "first"}, rows=("clar_cpu_pretrained",),
+        tasks=("reach",), output=tmp_path,
+    )  # fmt: skip
+    trained: list[ImitationConfig] = []
+    for name, stand_in in (("collect", lambda config: []), ("train_imitation", trained.append)):
+        monkeypatch.setattr(run, name, stand_in)
+    monkeypatch.setattr(run, "_evaluated", lambda job, *_: [result(job.row.name, "reach")])
+    run.reproduce(config, "clar again", lambda _: None)
+    (training,) = trained
+    training.output.mkdir(parents=True)
+    (training.output / "README.md").write_text("done")
+    made = SimpleNamespace(provenance={"training": training.to_dict()})
+    monkeypatch.setattr(finished, "load_checkpoint", lambda directory: made)
+    run.reproduce(config, "clar again", lambda _: None)
+    assert len(trained) == 1
+    with pytest.raises(TrainingError, match=r"finished with init_from .*first.* and .*second.* is asked for"):
+        run.reproduce(
+            replace(config, weights={"clar_cpu_pretrained": tmp_path / "second"}), "clar again", lambda _: None
+        )
 
 
 def test_the_page_says_which_rows_have_not_been_run(tmp_path: Path) -> None:

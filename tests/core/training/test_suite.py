@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from clar_core.simulation.tasks import TASKS, UnknownTaskError
-from clar_core.training import suite
+from clar_core.training import finished, suite
 from clar_core.training.loop import TrainingError
+from clar_core.training.run_directory import FILE
 from clar_core.training.suite import SuiteConfig, run_suite, table
 
 RESULTS: dict[str, Any] = {
@@ -36,11 +37,11 @@ def test_stages_that_are_done_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
     def train(config: Any) -> Path:
         trained.append(str(config.output.relative_to(tmp_path)))
         config.output.mkdir(parents=True)
-        (config.output / suite.FINISHED).write_text("done")
+        (config.output / FILE).write_text("done")
         return config.output
 
     monkeypatch.setattr(suite, "train_imitation", train)
-    monkeypatch.setattr(suite, "_check_same", lambda training: None)
+    monkeypatch.setattr(suite, "is_finished", lambda training: (training.output / FILE).exists())
     monkeypatch.setattr(suite, "collect", lambda config: None)
     controlled: list[str] = []
     monkeypatch.setattr(suite, "train_controls", lambda run, perturb: controlled.append(run.name))
@@ -80,13 +81,13 @@ def test_a_finished_run_of_other_settings_is_refused_by_the_setting(
 ) -> None:
     config = SuiteConfig(output=tmp_path, tasks=("put_bread",), samples=1000)
     made = SimpleNamespace(provenance={"training": config.training("policy", "put_bread").to_dict()})
-    monkeypatch.setattr(suite, "load_checkpoint", lambda directory: made)
+    monkeypatch.setattr(finished, "load_checkpoint", lambda directory: made)
     monkeypatch.setattr(suite, "_demonstrate", lambda config, task, say: None)
     monkeypatch.setattr(suite, "_evaluate", lambda config, task, say: {"policy": [1, 2]})
     monkeypatch.setattr(suite, "train_controls", lambda run, perturb: None)
     run = config.run("policy", "put_bread")
     run.mkdir(parents=True)
-    (run / suite.FINISHED).write_text("done")
+    (run / FILE).write_text("done")
     run_suite(config, lambda text: None)
     with pytest.raises(TrainingError, match=r"put_bread: finished with samples 1000, and 2000 is asked for"):
         run_suite(replace(config, samples=2000), lambda text: None)
