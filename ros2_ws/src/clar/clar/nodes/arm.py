@@ -37,8 +37,10 @@ from clar_core.control.commands import ClockWatch, Command
 from clar_core.control.controller import ArmController
 from clar_core.control.gates import Gates
 from clar_core.control.loop import ArmLoop, LoopState
+from clar_core.control.orders import Snapshot
 from clar_core.control.robot import RobotError
 from clar_core.control.supervisor import Change, Mode, RefusedError
+from clar_core.control.teller import Teller
 from clar_interfaces.msg import DeltaCommand, RobotState, StageTimings
 from clar_interfaces.srv import Start
 
@@ -79,6 +81,8 @@ class ArmNode(LifecycleNode):
         self._tf_publisher = self.create_publisher(TFMessage, names.TOPIC_TF, qos.STATE)
         self._timings_publisher = self.create_publisher(StageTimings, names.TOPIC_TIMINGS, qos.STATUS)
 
+        self._teller = Teller(self._on_untold)
+        self.on_release(self._teller.close)
         gripper = FrankaGripper(gripper_config(self.parameters, self._cell))
         self.on_release(gripper.close)
         arm = FrankaArm(franka_config(self.parameters, self._cell))
@@ -94,7 +98,7 @@ class ArmNode(LifecycleNode):
         self._controller.disarm("the arm node begins", time.monotonic())
         self._loop = loop
         loop.start()
-        self._mode_publisher.publish(self._robot_state(loop.state))
+        self._mode_publisher.publish(self._robot_state(loop.state, self._controller.snapshot()))
 
         quick, slow = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         commands = MutuallyExclusiveCallbackGroup()
@@ -116,7 +120,8 @@ class ArmNode(LifecycleNode):
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.close("the arm node ends")
-            self._state_publisher.publish(self._robot_state(loop.state))
+            self._teller.close()
+            self._state_publisher.publish(self._robot_state(loop.state, self._controller.snapshot()))
             self._publish_changes(loop.state)
 
     def health(self) -> Health:
@@ -224,16 +229,25 @@ class ArmNode(LifecycleNode):
         if loop.state.gripper.fault:
             raise RobotError(loop.state.gripper.fault)
 
-    # What the loop tells, in its thread
+    # In the loop's thread, which waits for nobody
 
     def _on_state(self, state: LoopState) -> None:
         wall_ns, now_s = read_clocks()
         jump_s = self._clock_watch.update(wall_ns * 1e-9, now_s)
         if jump_s is not None:
             self._controller.halt(f"the wall clock jumped by {jump_s * 1e3:+.0f} ms: check time synchronisation", now_s)
+        standing = self._controller.snapshot()
+        self._teller.put(lambda: self._publish(state, standing))
+
+    def _on_problem(self, text: str) -> None:
+        self._teller.put(lambda: self.get_logger().error(text))
+
+    # In the teller's thread
+
+    def _publish(self, state: LoopState, standing: Snapshot) -> None:
         self._publish_changes(state)
         header = Header(stamp=bridge.ns_to_stamp(state.arm.stamp_ns), frame_id=names.BASE_FRAME)
-        self._state_publisher.publish(self._robot_state(state))
+        self._state_publisher.publish(self._robot_state(state, standing))
         self._joints_publisher.publish(_joint_state(state, header))
         transform = TransformStamped(header=header, child_frame_id=names.TCP_FRAME)
         transform.transform = bridge.matrix_to_transform(state.arm.T_base_tcp)
@@ -245,10 +259,14 @@ class ArmNode(LifecycleNode):
             self._log(self._changes.get())
             changed = True
         if changed:
-            self._mode_publisher.publish(self._robot_state(state))
+            self._mode_publisher.publish(self._robot_state(state, self._controller.snapshot()))
 
-    def _robot_state(self, state: LoopState) -> RobotState:
-        standing, arm = self._controller.snapshot(), state.arm
+    def _on_untold(self, error: Exception) -> None:
+        reason = f"the arm's state cannot be published ({type(error).__name__}: {error}): restart the arm node"
+        self._controller.halt(reason, time.monotonic())
+
+    def _robot_state(self, state: LoopState, standing: Snapshot) -> RobotState:
+        arm = state.arm
         message = RobotState(
             mode=int(standing.mode),
             owner=standing.owner,
@@ -280,9 +298,6 @@ class ArmNode(LifecycleNode):
             self.get_logger().error(str(change))
         else:
             self.get_logger().info(str(change))
-
-    def _on_problem(self, text: str) -> None:
-        self.get_logger().error(text)
 
 
 def _joint_state(state: LoopState, header: Header) -> JointState:
