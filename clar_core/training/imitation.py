@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from clar_core.training.loop import (
     deferred_interruption,
     learning_rate_factor,
     parameter_groups,
+    seed_step,
 )
 from clar_core.training.memory import keep_freed_memory
 from clar_core.training.precision import remark_on_precision
@@ -123,7 +123,7 @@ def _optimise(
     )
     with deferred_interruption() as interruption, run, bar:
         for step, drawn in enumerate(samples.batches(first, config.steps), start=first):
-            torch.manual_seed(int(np.random.SeedSequence((config.seed, 4, step)).generate_state(1)[0]))
+            seed_step((config.seed, 4, step), device)
             _set_learning_rate(optimizer, config, step)
             batch = drawn.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16"):

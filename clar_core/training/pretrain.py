@@ -13,7 +13,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import broadcast_object_list
@@ -40,6 +39,7 @@ from clar_core.training.loop import (
     ignore_interruptions,
     learning_rate_factor,
     parameter_groups,
+    seed_step,
 )
 from clar_core.training.memory import keep_freed_memory
 from clar_core.training.precision import faster_precision, remark_on_precision
@@ -142,8 +142,7 @@ def _train(
     # Closed here: workers that outlive the loop would be waited for at exit, and they do not listen to signals.
     with deferred_interruption() as interruption, run, bar, closing(batches):
         for step, batch in enumerate(batches, start=first):
-            seed = (config.seed, 4, step, accelerator.process_index)
-            torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+            seed_step((config.seed, 4, step, accelerator.process_index), accelerator.device)
             _set_learning_rate(optimizer, config, step)
             batch = batch.to(accelerator.device)
             with accelerator.autocast():
