@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,10 @@ def test_it_ends_active_and_disarmed_and_streams_its_state(rig: ArmRig) -> None:
     count, start_s = len(rig.states), time.monotonic()
     time.sleep(2.0)
     assert len(rig.states) - count > 30 * (time.monotonic() - start_s), "far from 100 Hz, even for a busy machine"
+
+
+def test_it_shares_no_memory_with_listeners_that_could_freeze(rig: ArmRig) -> None:
+    assert "/dev/shm/fastrtps_" not in Path(f"/proc/{rig.node.process.pid}/maps").read_text()
 
 
 def test_commands_move_nothing_before_arm_and_start(rig: ArmRig) -> None:

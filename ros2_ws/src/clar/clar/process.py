@@ -23,6 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from clar.node import EXPECTED, LifecycleNode, SimpleNode
 from clar.parameters import ParameterError
 from clar.stop_request import StopRequest, stop_on_signals
+from clar.transport import keep_off_shared_memory
 
 _AUTOSTART_POLL_S = 0.2
 
@@ -34,6 +35,7 @@ def run_node(
     threads: int = 1,
     shutdown_limit_s: float = 4.0,
     niceness: int = 0,
+    shared_memory: bool = True,
 ) -> int:
     """Run one node until SIGINT, SIGTERM or its own ``request_stop``; returns the exit status of the process.
 
@@ -48,11 +50,18 @@ def run_node(
         shutdown_limit_s: seconds from the signal to the end of the process.
         niceness: scheduling niceness of the process. On a busy machine, what does not lie between the camera and the
             arm must wait: the recorder has its queue, the policy has 100 ms. Negative values need a privilege.
+        shared_memory: whether messages may go through shared memory, as images should. There a listener that is frozen
+            can hold this process up: see :mod:`clar.transport`.
     """
     if niceness:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    kept = "" if shared_memory else keep_off_shared_memory()
     rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    if kept:
+        get_logger(getattr(node_type, "node_name", "clar")).warning(
+            f"{kept}: messages go through shared memory, where a frozen listener can hold this process up for a second"
+        )
     stop = StopRequest()
     stop_on_signals(stop)
     try:

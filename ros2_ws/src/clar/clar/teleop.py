@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "linear_m_s": options.speed,
     }
     ros = [item for name, value in parameters.items() for item in ("-p", f"{name}:={_yaml(value)}")]
-    return run_node(TeleopNode, arguments=["--ros-args", *ros], threads=4)
+    return run_node(TeleopNode, arguments=["--ros-args", *ros], threads=4, shared_memory=False)
 
 
 def _yaml(value: object) -> str:

@@ -362,7 +362,7 @@ def _serve_stop(controller: ArmController):
 
 def main() -> None:
     """Run the arm node, and end its process."""
-    status = run_node(ArmNode, threads=4, niceness=_NICENESS)
+    status = run_node(ArmNode, threads=4, niceness=_NICENESS, shared_memory=False)
     sys.stdout.flush()
     sys.stderr.flush()
     # A call of the robot's library that hangs in a thread would abort the interpreter's own way out.

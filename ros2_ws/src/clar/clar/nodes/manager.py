@@ -241,7 +241,7 @@ class ManagerNode(SimpleNode):
 
 def main() -> int:
     """Run the manager node."""
-    return run_node(ManagerNode, threads=_THREADS, niceness=_NICENESS)
+    return run_node(ManagerNode, threads=_THREADS, niceness=_NICENESS, shared_memory=False)
 
 
 if __name__ == "__main__":

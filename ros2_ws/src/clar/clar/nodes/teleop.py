@@ -302,7 +302,7 @@ def _sentence(task: str) -> str:
 
 def main() -> int:
     """Run the teleop node."""
-    return run_node(TeleopNode, threads=_THREADS)
+    return run_node(TeleopNode, threads=_THREADS, shared_memory=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Who moves the arm talks by UDP alone: within the reach that was asked for, and still heard by everybody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from clar.transport import SHIPPED, UDP, UDP_LOOPBACK, keep_off_shared_memory
+
+CONFIG = Path(__file__).parents[2] / "ros2_ws/src/clar/config"
+SPACE = {"d": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
+SET_UP = {
+    "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
+    "FASTRTPS_DEFAULT_PROFILES_FILE": f"/somewhere/{SHIPPED}",
+    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+}
+
+# Says "heard" to whoever asks, over whatever transport its environment gives it.
+ANSWERS = """
+    import rclpy
+    from std_srvs.srv import Trigger
+    rclpy.init()
+    node = rclpy.create_node("answers")
+    def answer(_, response):
+        response.message = "heard"
+        return response
+    node.create_service(Trigger, "/question", answer)
+    rclpy.spin(node)
+"""
+
+ASKS = """
+    import pathlib, rclpy, sys
+    from std_srvs.srv import Trigger
+    from clar.transport import keep_off_shared_memory
+    if keep_off_shared_memory(folder=pathlib.Path(sys.argv[1])):
+        sys.exit("left as it was")
+    rclpy.init()
+    node = rclpy.create_node("asks")
+    client = node.create_client(Trigger, "/question")
+    if not client.wait_for_service(60.0):
+        sys.exit("nobody there")
+    future = client.call_async(Trigger.Request())
+    rclpy.spin_until_future_complete(node, future, timeout_sec=60.0)
+    print(future.result().message, "/dev/shm/fastrtps_" in pathlib.Path("/proc/self/maps").read_text())
+"""
+
+
+@pytest.mark.parametrize("reach", ["LOCALHOST", "SUBNET"])
+def test_a_process_without_shared_memory_is_heard_by_one_with_it(ros_domain: int, reach: str) -> None:
+    environment = {**os.environ, **SET_UP, "ROS_DOMAIN_ID": str(ros_domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": reach}
+    environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(CONFIG / SHIPPED)
+    answers = subprocess.Popen([sys.executable, "-c", textwrap.dedent(ANSWERS)], env=environment)
+    try:
+        asks = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(ASKS), str(CONFIG)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=170,
+        )
+    finally:
+        answers.kill()
+        answers.wait()
+    assert asks.returncode == 0, asks.stderr
+    assert "XMLPARSER" not in asks.stderr + asks.stdout, "the profile has errors"
+    assert asks.stdout.splitlines()[-1] == "heard False", "in shared memory all the same"
+
+
+@pytest.mark.parametrize(
+    ("given", "profile", "reach"),
+    [
+        ({}, UDP_LOOPBACK, "SYSTEM_DEFAULT"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, UDP, "SUBNET"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_LOCALHOST_ONLY": "1"}, UDP_LOOPBACK, "SYSTEM_DEFAULT"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_STATIC_PEERS": "10.0.0.2"}, UDP, "SUBNET"),
+    ],
+)
+def test_the_reach_stays_what_was_asked_for(given: dict[str, str], profile: str, reach: str) -> None:
+    environment = SET_UP | given
+    assert keep_off_shared_memory(environment, CONFIG) == ""
+    assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == str(CONFIG / profile)
+    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == reach
+    assert "ROS_LOCALHOST_ONLY" not in environment
+
+
+def test_a_child_of_such_a_process_gets_the_same() -> None:
+    environment = dict(SET_UP)
+    keep_off_shared_memory(environment, CONFIG)
+    before = dict(environment)
+    assert keep_off_shared_memory(environment, CONFIG) == ""
+    assert environment == before
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"FASTRTPS_DEFAULT_PROFILES_FILE": "/my/profile.xml"},
+        {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"},
+        {"ROS_STATIC_PEERS": "10.0.0.2"},
+    ],
+)
+def test_what_somebody_chose_is_left_alone_and_named(given: dict[str, str]) -> None:
+    environment = SET_UP | given
+    (value,) = given.values()
+    assert value in keep_off_shared_memory(environment, CONFIG)
+    assert environment == SET_UP | given
+
+
+def test_the_profiles_have_udp_alone_and_one_knows_no_network() -> None:
+    for name, addresses in ((UDP, []), (UDP_LOOPBACK, ["127.0.0.1"])):
+        root = ElementTree.parse(CONFIG / name).getroot()
+        assert [e.text for e in root.findall(".//d:transport_descriptor/d:type", SPACE)] == ["UDPv4"]
+        defined = [e.text for e in root.findall(".//d:transport_descriptor/d:transport_id", SPACE)]
+        assert [e.text for e in root.findall(".//d:userTransports/d:transport_id", SPACE)] == defined
+        assert [e.text for e in root.findall(".//d:interfaceWhiteList/d:address", SPACE)] == addresses
+        assert root.findtext(".//d:useBuiltinTransports", namespaces=SPACE) == "false"
