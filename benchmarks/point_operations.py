@@ -17,11 +17,13 @@ import torch
 from harness import Benchmark
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from torch import nn
 
 from clar_core.geometry import points as ops
 from clar_core.geometry.camera import Intrinsics, deproject, pixel_rays
 from clar_core.geometry.poses import make_pose
 from clar_core.models.pooling import max_over
+from clar_core.models.widest_layer import max_of_widest
 from clar_core.observation.builder import build_cloud, build_network_points
 from clar_core.observation.spec import ObservationSpec
 
@@ -59,6 +61,9 @@ def main() -> int:
 
     for kind in (torch.float32, torch.bfloat16):
         compare(bench, f"maximum over patches and its gradient, {kind}", rounds, *maximum(kind))
+
+    for kind in (torch.float32, torch.bfloat16):
+        compare(bench, f"widest layer of PointNet, its maximum and gradient, {kind}", rounds, *widest_layer(kind))
 
     path = cpu_ms({"": lambda: build_network_points(build_cloud(depth, INTRINSICS, T_base_camera, SPEC), SPEC)}, rounds)
     build = cpu_ms({"": lambda: build_cloud(depth, INTRINSICS, T_base_camera, SPEC)}, rounds)
@@ -148,6 +153,29 @@ def maximum(kind: torch.dtype) -> tuple[Call, dict[str, Call]]:
     return train(lambda x: max_over(x, 1)), {
         "torch amax": train(lambda x: x.amax(1)),
         "torch max": train(lambda x: x.max(1).values),
+    }
+
+
+def widest_layer(kind: torch.dtype) -> tuple[Call, dict[str, Call]]:
+    """128 -> 1024 with BatchNorm and ReLU over 8 clouds of 1,024 points, forwards and backwards."""
+    linear, norm = nn.Linear(128, 1024), nn.BatchNorm1d(1024)
+    points = torch.rand(8, 1024, 128, requires_grad=True)
+    inputs = [points, *linear.parameters(), *norm.parameters()]
+
+    def train(layer: Callable[[torch.Tensor], torch.Tensor]) -> Call:
+        def step() -> object:
+            with torch.autocast("cpu", kind, enabled=kind != torch.float32):
+                value = layer(points).float().sum()
+            return torch.autograd.grad(value, inputs)
+
+        return step
+
+    def plain(x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(norm(linear(x.flatten(0, 1)))).view(8, 1024, -1)
+
+    return train(lambda x: max_of_widest(linear, norm, x)), {
+        "torch, layer by layer": train(lambda x: plain(x).amax(1)),
+        "the same with max_over": train(lambda x: max_over(plain(x), 1)),
     }
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clar_core.models.encoder import PointFeatures
-from clar_core.models.pooling import max_over
+from clar_core.models.widest_layer import max_of_widest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,18 @@ def _point_features(widths: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*(_point_layer(a, b) for a, b in pairwise(widths)))
 
 
+def _points_and_maximum(layers: nn.Sequential, points: Tensor) -> tuple[Tensor, Tensor]:
+    """What clouds (B, N, 3) are before the last layer (B, N, D), and the maximum over the points after it (B, C)."""
+    batch, size, _ = points.shape
+    before = layers[:-1](points.reshape(batch * size, 3)).view(batch, size, -1)
+    widest = layers[-1]
+    assert isinstance(widest, nn.Sequential)
+    linear, norm = widest[0], widest[1]
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    return before, max_of_widest(linear, norm, before)
+
+
 class InputTransform(nn.Module):
     """Predicts a 3x3 matrix from a cloud; the identity at initialisation."""
 
@@ -52,9 +64,8 @@ class InputTransform(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Matrices (B, 3, 3) of clouds (B, N, 3)."""
-        batch, size, _ = points.shape
-        feature = max_over(self.points(points.flatten(0, 1)).view(batch, size, -1), 1)
-        return self.head(feature).view(batch, 3, 3)  # type: ignore[no-any-return]
+        _, feature = _points_and_maximum(self.points, points)
+        return self.head(feature).view(-1, 3, 3)  # type: ignore[no-any-return]
 
 
 class PointNet(nn.Module):
@@ -73,8 +84,7 @@ class PointNet(nn.Module):
         return self.config.feature_dim
 
     def forward(self, points: Tensor, *, fps_ordered: bool = True) -> PointFeatures:
-        """Features of clouds (B, N, 3) in network units. The tokens are the points' features (B, N, 1024)."""
-        batch, size, _ = points.shape
-        rows = points if self.transform is None else points @ self.transform(points)
-        tokens = self.points(rows.reshape(-1, 3)).view(batch, size, -1)
-        return PointFeatures(tokens, points, self.head(max_over(tokens, 1)))
+        """Features of clouds (B, N, 3) in network units. Tokens are the points before the last layer (B, N, 128)."""
+        turned = points if self.transform is None else points @ self.transform(points)
+        tokens, maximum = _points_and_maximum(self.points, turned)
+        return PointFeatures(tokens, points, self.head(maximum))
