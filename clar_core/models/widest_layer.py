@@ -50,7 +50,8 @@ def _batch_statistics(linear: nn.Linear, norm: nn.BatchNorm1d, points: Tensor) -
     centred = rows - centre
     covariance = centred.T @ centred / len(rows)
     mean = linear(centre)
-    variance = ((linear.weight @ covariance) * linear.weight).sum(1)
+    # Rounding must not make it negative where a weight meets no variance at all.
+    variance = ((linear.weight @ covariance) * linear.weight).sum(1).clamp_min(0.0)
     with torch.no_grad():
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -58,7 +59,7 @@ def _batch_statistics(linear: nn.Linear, norm: nn.BatchNorm1d, points: Tensor) -
         norm.num_batches_tracked += 1
         share = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
         norm.running_mean.lerp_(mean, share)
-        norm.running_var.lerp_(variance * (len(rows) / (len(rows) - 1)), share)
+        norm.running_var.lerp_(variance * (len(rows) / max(len(rows) - 1, 1)), share)
     return mean, variance
 
 

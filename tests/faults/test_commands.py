@@ -186,3 +186,34 @@ def test_an_armed_arm_that_nobody_starts_disarms_itself(rig: FaultRig) -> None:
     rig.arm.wait_for_mode(ARMED)
     assert rig.arm.wait_for_mode(DISARMED).reason == f"armed and idle for {IDLE_S:g} s"
     rig.enter(22, f"ARMED and untouched for {IDLE_S:g} s (60 s by default)")
+
+
+LISTENER = """
+import rclpy
+from clar import names, qos
+from clar_interfaces.msg import RobotState, StageTimings
+rclpy.init()
+node = rclpy.create_node("listener")
+node.create_subscription(RobotState, names.TOPIC_ROBOT_STATE, lambda _: print("heard", flush=True), qos.STATE)
+node.create_subscription(StageTimings, names.TOPIC_TIMINGS, lambda _: None, qos.STATUS)
+rclpy.spin(node)
+"""
+
+
+def test_a_frozen_listener_does_not_hold_the_arm_up(rig: FaultRig) -> None:
+    with subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True) as listener:
+        try:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "heard\n"
+            rig.run()
+            count = len(rig.arm.states)
+            for _ in range(5):
+                listener.send_signal(signal.SIGSTOP)
+                rig.arm.drive(rig.step(), 3)
+                listener.send_signal(signal.SIGCONT)
+                assert rig.state.mode == RUNNING, rig.state.reason
+            heard = len(rig.arm.states) - count
+            assert heard > 15, "far fewer states than a busy machine gives in 1.5 s"
+            rig.enter(27, "a listener frozen five times for 0.3 s, in motion", response="RUNNING: the arm goes on")
+        finally:
+            listener.kill()

@@ -17,9 +17,10 @@ CONFIG = Path(__file__).parents[2] / "ros2_ws/src/clar/config"
 SPACE = {"d": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
 SET_UP = {
     "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
-    "FASTRTPS_DEFAULT_PROFILES_FILE": f"/somewhere/{SHIPPED}",
+    "FASTRTPS_DEFAULT_PROFILES_FILE": str(CONFIG / SHIPPED),
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
 }
+REACH, BEFORE_IRON = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"
 
 # Says "heard" to whoever asks, over whatever transport its environment gives it.
 ANSWERS = """
@@ -54,7 +55,6 @@ ASKS = """
 @pytest.mark.parametrize("reach", ["LOCALHOST", "SUBNET"])
 def test_a_process_without_shared_memory_is_heard_by_one_with_it(ros_domain: int, reach: str) -> None:
     environment = {**os.environ, **SET_UP, "ROS_DOMAIN_ID": str(ros_domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": reach}
-    environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(CONFIG / SHIPPED)
     answers = subprocess.Popen([sys.executable, "-c", textwrap.dedent(ANSWERS)], env=environment)
     try:
         asks = subprocess.run(
@@ -76,9 +76,14 @@ def test_a_process_without_shared_memory_is_heard_by_one_with_it(ros_domain: int
     ("given", "profile", "reach"),
     [
         ({}, UDP_LOOPBACK, "SYSTEM_DEFAULT"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, UDP, "SUBNET"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_LOCALHOST_ONLY": "1"}, UDP_LOOPBACK, "SYSTEM_DEFAULT"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_STATIC_PEERS": "10.0.0.2"}, UDP, "SUBNET"),
+        ({REACH: "localhost"}, UDP_LOOPBACK, "SYSTEM_DEFAULT"),  # rcl takes what it does not know for LOCALHOST
+        ({REACH: "SUBNET", BEFORE_IRON: "1"}, UDP_LOOPBACK, "SYSTEM_DEFAULT"),
+        ({"RMW_IMPLEMENTATION": "", "FASTRTPS_DEFAULT_PROFILES_FILE": ""}, UDP_LOOPBACK, "SYSTEM_DEFAULT"),
+        ({REACH: "SUBNET"}, UDP, "SUBNET"),
+        ({REACH: "SUBNET", "ROS_STATIC_PEERS": "10.0.0.2"}, UDP, "SUBNET"),
+        ({REACH: "SYSTEM_DEFAULT"}, UDP, "SYSTEM_DEFAULT"),
+        ({REACH: "OFF"}, UDP, "OFF"),
+        ({REACH: ""}, UDP, ""),
     ],
 )
 def test_the_reach_stays_what_was_asked_for(given: dict[str, str], profile: str, reach: str) -> None:
@@ -100,9 +105,9 @@ def test_a_child_of_such_a_process_gets_the_same() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"FASTRTPS_DEFAULT_PROFILES_FILE": "/my/profile.xml"},
         {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"},
         {"ROS_STATIC_PEERS": "10.0.0.2"},
+        {"ROS_DISCOVERY_SERVER": "10.0.0.2:11811"},
     ],
 )
 def test_what_somebody_chose_is_left_alone_and_named(given: dict[str, str]) -> None:
@@ -110,6 +115,28 @@ def test_what_somebody_chose_is_left_alone_and_named(given: dict[str, str]) -> N
     (value,) = given.values()
     assert value in keep_off_shared_memory(environment, CONFIG)
     assert environment == SET_UP | given
+
+
+def test_a_profile_of_ones_own_is_left_alone_whatever_its_name(tmp_path: Path) -> None:
+    own = tmp_path / SHIPPED
+    own.write_text((CONFIG / SHIPPED).read_text().replace("33554432", "65536"))
+    given = SET_UP | {"FASTRTPS_DEFAULT_PROFILES_FILE": str(own)}
+    environment = dict(given)
+    assert f"{own}, not CLAR's" in keep_off_shared_memory(environment, CONFIG)
+    assert environment == given
+
+
+def test_a_copy_of_the_shipped_profile_is_clars(tmp_path: Path) -> None:
+    copy = tmp_path / "installed.xml"
+    copy.write_bytes((CONFIG / SHIPPED).read_bytes())
+    assert keep_off_shared_memory(SET_UP | {"FASTRTPS_DEFAULT_PROFILES_FILE": str(copy)}, CONFIG) == ""
+
+
+def test_without_its_profile_the_reach_is_not_widened(tmp_path: Path) -> None:
+    (tmp_path / SHIPPED).write_bytes((CONFIG / SHIPPED).read_bytes())
+    environment = dict(SET_UP)
+    assert f"{tmp_path / UDP_LOOPBACK} is no file: run make setup" in keep_off_shared_memory(environment, tmp_path)
+    assert environment == SET_UP
 
 
 def test_the_profiles_have_udp_alone_and_one_knows_no_network() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from clar_core.models.baselines.pointnet import PointNet, PointNetConfig
 from clar_core.models.widest_layer import max_of_widest
 
 BATCH, POINTS, WIDTH, CHANNELS = 4, 50, 16, 40
@@ -56,3 +57,32 @@ def test_statistics_keep_full_precision_under_autocast() -> None:
     torch.testing.assert_close(norm.running_mean, norm_2.running_mean)
     torch.testing.assert_close(norm.running_var, norm_2.running_var)
     torch.testing.assert_close(ours, plain(linear_2, norm_2, points), atol=0.05, rtol=0.02)
+
+
+def test_a_channel_without_variance_stays_finite() -> None:
+    linear, norm = layers(torch.float32)
+    one = torch.nn.functional.normalize(torch.arange(1.0, WIDTH + 1), dim=0)
+    points = 30.0 * torch.randn(BATCH, POINTS, WIDTH)
+    points -= (points @ one).unsqueeze(-1) * one
+    points.requires_grad_()
+    with torch.no_grad():
+        linear.weight.copy_(5.0 * one.expand(CHANNELS, WIDTH))
+    value = max_of_widest(linear, norm, points)
+    gradients = torch.autograd.grad(value.sum(), [points, *linear.parameters(), *norm.parameters()])
+    assert all(torch.isfinite(x).all() for x in (value, *gradients, *norm.state_dict().values()))
+
+
+def test_the_whole_network_is_that_of_its_plain_layers() -> None:
+    torch.manual_seed(0)
+    network = PointNet(PointNetConfig(feature_dim=8)).double().train()
+    cloud = torch.rand(BATCH, POINTS, 3, dtype=torch.float64)
+    other = copy.deepcopy(network)
+    assert other.transform is not None
+    turn = other.transform.head(other.transform.points(cloud.flatten(0, 1)).view(BATCH, POINTS, -1).amax(1))
+    rows = other.points((cloud @ turn.view(BATCH, 3, 3)).flatten(0, 1))
+    plainly = other.head(rows.view(BATCH, POINTS, -1).amax(1))
+    features = network(cloud)
+    torch.testing.assert_close(features[-1], plainly)
+    assert features.tokens.shape == (BATCH, POINTS, 128)
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[name], msg=name)

@@ -60,7 +60,8 @@ def run_node(
     rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     if kept:
         get_logger(getattr(node_type, "node_name", "clar")).warning(
-            f"{kept}: messages go through shared memory, where a frozen listener can hold this process up for a second"
+            f"{kept}. The transport is left as it is: where that is shared memory of Fast DDS, a frozen listener can "
+            "hold this process up for a second"
         )
     stop = StopRequest()
     stop_on_signals(stop)
