@@ -7,6 +7,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from clar import names, qos
+from clar_interfaces.msg import RobotState
 from tests.ros.processes import Probe, node_process, wait_for
 
 EXAMPLE = "tests.ros.example_node"
@@ -62,6 +63,27 @@ def test_a_node_that_crashed_is_brought_up_again(probe: Probe) -> None:
         with node_process(EXAMPLE, {"diagnostics_period_s": 0.1}) as example:
             manager.wait_for_output("example came back after an unexpected end")
             example.wait_for_output("active, topics")
+
+
+def test_a_gate_that_opens_late_is_waited_for_before_arming(probe: Probe) -> None:
+    modes = probe.node.create_publisher(RobotState, names.TOPIC_ROBOT_MODE, qos.LATCHED)
+    modes.publish(RobotState(mode=RobotState.MODE_DISARMED))
+    asked: list[None] = []
+
+    def arm(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        asked.append(None)
+        response.success = len(asked) > 2
+        response.message = "" if response.success else "cannot arm: calibration: the camera's place is not known yet"
+        if response.success:
+            modes.publish(RobotState(mode=RobotState.MODE_ARMED))
+        return response
+
+    probe.node.create_service(Trigger, names.SERVICE_ARM, arm)
+    with node_process(EXAMPLE), node_process(MANAGER, manage(auto_arm=True)) as manager:
+        manager.wait_for_output("the stack is active and ARMED")
+        assert manager.output.count("waits to arm, at most 20 s") == 1
+        assert "the camera's place is not known yet" in manager.output
+    assert len(asked) == 3
 
 
 def test_arming_by_itself_is_refused_with_real_hardware() -> None:

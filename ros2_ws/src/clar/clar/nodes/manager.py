@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -30,6 +31,7 @@ from clar_interfaces.action import RunTrials
 _THREADS = 4
 _NICENESS = 5
 _LOOK_PERIOD_S = 0.5
+_ARM_WITHIN_S, _ARM_POLL_S = 20.0, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ class ManagerNode(SimpleNode):
         try:
             self._bringup.run()
             if self.parameters.auto_arm:
-                self._cell.make_armed()
+                self._arm()
         except CallError as error:
             if not self.stop_requested.is_set():
                 self._set_phase("failed")
@@ -139,6 +141,22 @@ class ManagerNode(SimpleNode):
         self._set_phase("ready")
         armed = "ARMED" if self.parameters.auto_arm else "DISARMED (clar arm)"
         self.get_logger().info(f"the stack is active and {armed}; next: clar start {names.SOURCE_POLICY}")
+
+    def _arm(self) -> None:
+        """ARM once nothing speaks against it: a gate is closed until its node knows enough, as the camera's place."""
+        end_s = time.monotonic() + _ARM_WITHIN_S
+        said = ""
+        while True:
+            try:
+                self._cell.make_armed()
+                return
+            except CallError as error:
+                if self.stop_requested.is_set() or time.monotonic() > end_s:
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    self.get_logger().info(f"waits to arm, at most {_ARM_WITHIN_S:g} s: {said}")
+            time.sleep(_ARM_POLL_S)
 
     def _set_phase(self, phase: str) -> None:
         self._phase = phase
