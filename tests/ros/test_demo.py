@@ -63,11 +63,11 @@ def test_a_policy_trained_here_is_found(
     ros2: Callable[[str], None], start: Callable[..., Demo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ros2("well")
-    trained = tmp_path / "outputs" / "training" / "water_flower" / "best"
+    trained = tmp_path / "outputs" / "training" / "put_bread" / "best"
     trained.mkdir(parents=True)
     (trained / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    demo = start("water_flower", "--trials", "1")
+    demo = start("put_bread", "--trials", "1")
     code, text = demo.finish()
     assert code == 0, text
     assert f"checkpoint:={trained}" in demo.log()
@@ -182,7 +182,7 @@ def test_a_second_stack_on_the_domain_is_refused(
     [
         (["--trials", "0"], "--trials: expected at least 1"),
         (["no_such_task"], "unknown task 'no_such_task'"),
-        (["water_flower"], "clar train --stores outputs/data/water_flower"),
+        (["put_bread"], "clar train --stores outputs/data/put_bread"),
     ],
 )
 def test_bad_input_is_named_before_anything_starts(
