@@ -21,6 +21,7 @@ import rclpy
 from harness import ROOT, Benchmark
 from rclpy.node import Node
 from std_msgs.msg import UInt64
+from tqdm import tqdm
 
 from clar import qos
 from clar.transport import SHIPPED, keep_off_shared_memory
@@ -100,7 +101,7 @@ def write(freezes: int, *, udp: bool) -> int:
 
         threading.Thread(target=write_on, daemon=True).start()
         rng = random.Random(0)
-        for _ in range(freezes):
+        for _ in tqdm(range(freezes), desc="UDP alone" if udp else "shared memory", unit="freeze"):
             time.sleep(rng.uniform(0.05, 0.15))
             longest_s.append(0.0)
             listener.send_signal(signal.SIGSTOP)

@@ -20,7 +20,7 @@ from clar_interfaces.msg import DeltaCommand
 from tests.faults.contract import Entry
 from tests.faults.rig import ARMED, DISARMED, HALTED, RUNNING, FaultRig, fault_rig
 from tests.isolation import FCI_ADDRESSES, fci_ports_are_free, lease
-from tests.ros.processes import Probe, wait_for
+from tests.ros.processes import Probe, script_process, wait_for
 
 NAN = float("nan")
 STRICT = {
@@ -194,26 +194,27 @@ from clar import names, qos
 from clar_interfaces.msg import RobotState, StageTimings
 rclpy.init()
 node = rclpy.create_node("listener")
-node.create_subscription(RobotState, names.TOPIC_ROBOT_STATE, lambda _: print("heard", flush=True), qos.STATE)
+said = []
+def hear(_):
+    if not said:
+        said.append(print("heard", flush=True))
+node.create_subscription(RobotState, names.TOPIC_ROBOT_STATE, hear, qos.STATE)
 node.create_subscription(StageTimings, names.TOPIC_TIMINGS, lambda _: None, qos.STATUS)
 rclpy.spin(node)
 """
 
 
 def test_a_frozen_listener_does_not_hold_the_arm_up(rig: FaultRig) -> None:
-    with subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True) as listener:
-        try:
-            assert listener.stdout is not None
-            assert listener.stdout.readline() == "heard\n"
-            rig.run()
-            count = len(rig.arm.states)
-            for _ in range(5):
-                listener.send_signal(signal.SIGSTOP)
-                rig.arm.drive(rig.step(), 3)
-                listener.send_signal(signal.SIGCONT)
-                assert rig.state.mode == RUNNING, rig.state.reason
-            heard = len(rig.arm.states) - count
-            assert heard > 15, "far fewer states than a busy machine gives in 1.5 s"
-            rig.enter(27, "a listener frozen five times for 0.3 s, in motion", response="RUNNING: the arm goes on")
-        finally:
-            listener.kill()
+    with script_process(LISTENER) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "heard\n"
+        rig.run()
+        count = len(rig.arm.states)
+        for _ in range(5):
+            listener.send_signal(signal.SIGSTOP)
+            rig.arm.drive(rig.step(), 3)
+            listener.send_signal(signal.SIGCONT)
+            assert rig.state.mode == RUNNING, rig.state.reason
+        heard = len(rig.arm.states) - count
+    assert heard > 15, "far fewer states than a busy machine gives in 1.5 s"
+    rig.enter(27, "a listener frozen five times for 0.3 s, in motion", response="RUNNING: the arm goes on")

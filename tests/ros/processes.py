@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -98,6 +99,35 @@ def node_process(
         raise
     finally:
         process.end()
+
+
+@contextmanager
+def script_process(text: str, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Python source in a process of its own, killed when the context ends; its output can be read."""
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run_script(
+    text: str, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Python source, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text), *arguments],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
 
 
 class Probe:

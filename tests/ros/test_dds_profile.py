@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+
+from tests.ros.processes import run_script, script_process
 
 PROFILE = Path(__file__).parents[2] / "ros2_ws/src/clar/config/fastdds.xml"
 BURSTS, BURST = 3, 10
@@ -56,19 +54,9 @@ SENDER = """
 
 
 def test_most_images_of_a_burst_arrive_by_best_effort(ros_domain: int) -> None:
-    environment = {**os.environ, "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE), "ROS_DOMAIN_ID": str(ros_domain)}
-    echo = subprocess.Popen([sys.executable, "-c", textwrap.dedent(ECHO)], env=environment)
-    try:
-        sender = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(SENDER), str(BURSTS), str(BURST)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=170,
-        )
-    finally:
-        echo.kill()
-        echo.wait()
+    environment = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE), "ROS_DOMAIN_ID": str(ros_domain)}
+    with script_process(ECHO, environment):
+        sender = run_script(SENDER, str(BURSTS), str(BURST), environment=environment)
     assert sender.returncode == 0, sender.stderr
     assert "XMLPARSER" not in sender.stderr + sender.stdout, "the profile has errors"
     # Best effort may lose an image on a starved machine; without the profile 4 of 30 arrive.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
 from clar.transport import SHIPPED, UDP, UDP_LOOPBACK, keep_off_shared_memory
+from tests.ros.processes import run_script, script_process
 
 CONFIG = Path(__file__).parents[2] / "ros2_ws/src/clar/config"
 SPACE = {"d": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
@@ -54,19 +51,11 @@ ASKS = """
 
 @pytest.mark.parametrize("reach", ["LOCALHOST", "SUBNET"])
 def test_a_process_without_shared_memory_is_heard_by_one_with_it(ros_domain: int, reach: str) -> None:
-    environment = {**os.environ, **SET_UP, "ROS_DOMAIN_ID": str(ros_domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": reach}
-    answers = subprocess.Popen([sys.executable, "-c", textwrap.dedent(ANSWERS)], env=environment)
-    try:
-        asks = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(ASKS), str(CONFIG)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=170,
-        )
-    finally:
-        answers.kill()
-        answers.wait()
+    environment = SET_UP | {REACH: reach, "ROS_DOMAIN_ID": str(ros_domain)}
+    with script_process(ANSWERS, environment) as answers:
+        asks = run_script(ASKS, str(CONFIG), environment=environment)
+        others = Path(f"/proc/{answers.pid}/maps").read_text()
+    assert "/dev/shm/fastrtps_" in others, "what tells shared memory is no longer its name"
     assert asks.returncode == 0, asks.stderr
     assert "XMLPARSER" not in asks.stderr + asks.stdout, "the profile has errors"
     assert asks.stdout.splitlines()[-1] == "heard False", "in shared memory all the same"
